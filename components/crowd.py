@@ -1,0 +1,104 @@
+"""The field's words as types: dots, samples, batches, and what a counter and a data set are.
+
+Coordinates are pixel *edges*: an image of width W spans x = 0 to W, pixel i covers [i, i + 1). A flip maps x to W - x,
+a resize multiplies, and a dot on the far edge still belongs to the last pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+SPLITS = ("train", "val", "test")
+CELL = 4  # pixels: side of the cells on which annotation maps are stored, the finest grid that a counter reads
+
+
+class Problem(NamedTuple):
+    """Something wrong in raw data: which file, what, and what was done about it."""
+
+    file: str
+    what: str
+    action: str
+
+
+@dataclass(frozen=True)
+class RawSample:
+    """One image of a raw data set: where it lies, its dots, and the split that the data set itself names, if any."""
+
+    id: str
+    image: object  # a path, or an array (H, W, 3) uint8 that the data set made
+    dots: np.ndarray  # (N, 2) float64: x, y in pixels
+    split: str | None = None  # "train" or "test" where the data set is published with such halves
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """A raw layout on disk, or a maker of images: `build(Params)` of a file in `components/datasets`."""
+
+    def samples(self, problems: list[Problem]) -> Iterator[RawSample]:
+        """Yield every readable sample in a fixed order; append to `problems` what cannot be used, and why."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A rectangle of an image, in pixels: its top-left corner and its size."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step of training reads. Images of a batch share one size; their dots don't.
+
+    images      (B, 3, H, W) uint8, RGB
+    annotation  (B, 1, h, w) people per cell of the counter's grid, cut from the map of the whole image
+    dots        B tensors (N, 2): *all* dots of the whole image, in its own pixels (flipped with it)
+    windows     where in the whole image each crop lies
+    sizes       (height, width) of each whole image
+    keys        (id, flipped): what a map of the whole image may be remembered under
+    counts      (B,) dots inside each crop
+    """
+
+    images: Tensor
+    annotation: Tensor
+    dots: list[Tensor]
+    windows: list[Window]
+    sizes: list[tuple[int, int]]
+    keys: list[tuple[str, bool]] = field(default_factory=list)
+    counts: Tensor = field(default_factory=lambda: torch.zeros(0))
+
+
+class Counter(Protocol):
+    """An `nn.Module` from RGB images (B, 3, H, W) in 0..1 to density maps (B, 1, ceil(H/stride), ceil(W/stride))."""
+
+    stride: int
+    started_from: str  # "its own initialisation", or which weights it was given
+
+    def __call__(self, images: Tensor) -> Tensor: ...
+
+
+def cells(pixels: int, side: int = CELL) -> int:
+    """How many cells of `side` pixels cover `pixels`: the last one may reach over the image's border."""
+    return -(-pixels // side)
+
+
+def pad_to(images: Tensor, multiple: int) -> Tensor:
+    """Zero-pad (B, C, H, W) at the bottom and the right until both sides are multiples of `multiple`."""
+    height, width = images.shape[-2:]
+    return functional.pad(images, (0, -width % multiple, 0, -height % multiple))
+
+
+def block_sum(maps: np.ndarray, factor: int) -> np.ndarray:
+    """Sum (h, w) over blocks of factor x factor, padding with zeros: the only way in which a map is scaled down."""
+    height, width = maps.shape
+    padded = np.pad(maps, ((0, -height % factor), (0, -width % factor)))
+    rows, columns = padded.shape[0] // factor, padded.shape[1] // factor
+    return padded.reshape(rows, factor, columns, factor).sum(axis=(1, 3))

@@ -1,0 +1,194 @@
+"""The schema of `params/<study>/study.yaml`: frozen, typed, and unknown keys refused.
+
+A study names data sets, annotation maps, experiments and searches. Names are DVC's entry names too, so they match
+`[a-z0-9-]+`: nothing else of params ever reaches a shell line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+T = TypeVar("T", bound=BaseModel)
+Preset = Literal["paper", "stable"]
+
+
+class Options(BaseModel):
+    """A frozen set of options; a key that it does not have is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Choice(BaseModel):
+    """A kind (the name of a file) and its options, which that file's `Params` checks."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    kind: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.__pydantic_extra__ or {})
+
+
+class Optimiser(Options):
+    """How one network is updated. `momentum` is used by SGD alone."""
+
+    kind: Literal["adam", "sgd"] = "adam"
+    lr: float = Field(1e-4, gt=0)
+    momentum: float = Field(0.0, ge=0, lt=1)
+    weight_decay: float = Field(0.0, ge=0)
+
+
+class Split(Options):
+    """Shares of the images. `test` is used only where the data set has no test half of its own."""
+
+    val: float = Field(0.2, gt=0, lt=1)
+    test: float = Field(0.2, gt=0, lt=1)
+    seed: int = 0
+
+
+class DatasetEntry(Options):
+    """A raw data set and how it is prepared."""
+
+    source: Choice
+    longest_side: int | None = Field(None, ge=16, description="images larger than this are scaled down, dots too")
+    split: Split = Split()
+
+
+class MapEntry(Options):
+    """An annotation map drawn for one data set; `kernel` chooses a file of `density_maps/drawn`."""
+
+    dataset: Name
+    kernel: Choice
+
+
+class Training(Options):
+    """What the loop reads; how each network is updated stands in that network's own options."""
+
+    epochs: int = Field(100, ge=1)
+    batch_size: int = Field(8, ge=1)
+    crop: tuple[int, int] | None = Field(None, description="(height, width) in pixels; none: whole images")
+    flip: bool = True
+    target_scale: float | None = Field(None, gt=0, description="maps are multiplied by this; none: 640 / stride^2")
+    validate_every: int = Field(1, ge=1)
+    workers: int = Field(1, ge=1, description="Ray Train workers; the order of the samples does not depend on it")
+    stop_on_alarm: bool = False
+
+
+class Experiment(Options):
+    """One row of a table: a counter, what it learns from, and the seeds it is trained with."""
+
+    title: str
+    dataset: Name
+    counter: Choice
+    annotation: Name = Field(description="an entry of `maps`")
+    density_map: Choice = Choice(kind="identity")
+    preset: Preset = "stable"
+    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    training: dict[str, Any] = {}
+    published: str | None = Field(None, description="the row of the paper that this one stands beside")
+
+
+class Dimension(Options):
+    """One dimension of a search space: exactly one of the three."""
+
+    loguniform: tuple[float, float] | None = None
+    uniform: tuple[float, float] | None = None
+    choice: tuple[Any, ...] | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Dimension:
+        if sum(value is not None for value in (self.loguniform, self.uniform, self.choice)) != 1:
+            raise ValueError("give exactly one of loguniform: [low, high], uniform: [low, high], choice: [...]")
+        return self
+
+
+class Search(Options):
+    """A search over dotted keys of one experiment, such as `density_map.beta` or `counter.optimiser.lr`."""
+
+    experiment: Name
+    trials: int = Field(20, ge=1)
+    epochs: int = Field(10, ge=1)
+    grace_epochs: int = Field(2, ge=1, description="ASHA stops no trial before this many epochs")
+    concurrent: int = Field(1, ge=1)
+    seed: int = 0
+    space: dict[str, Dimension] = Field(min_length=1)
+
+
+class Publish(Options):
+    """What the tables compare: every experiment with `baseline`, and with the paper's rows under `table`."""
+
+    baseline: Name
+    published: str | None = Field(None, description="a section of components/publish/published.yaml")
+    bootstrap: int = Field(2000, ge=100)
+
+
+class Study(Options):
+    """Everything in one `study.yaml`."""
+
+    study: Name
+    title: str
+    datasets: dict[Name, DatasetEntry] = Field(min_length=1)
+    maps: dict[Name, MapEntry] = Field(min_length=1)
+    training: Training = Training()
+    experiments: dict[Name, Experiment] = Field(min_length=1)
+    searches: dict[Name, Search] = {}
+    publish: Publish
+
+    @model_validator(mode="after")
+    def _references(self) -> Study:
+        for name, entry in self.maps.items():
+            _known(f"maps.{name}.dataset", entry.dataset, self.datasets)
+        for name, experiment in self.experiments.items():
+            _known(f"experiments.{name}.dataset", experiment.dataset, self.datasets)
+            _known(f"experiments.{name}.annotation", experiment.annotation, self.maps)
+            if self.maps[experiment.annotation].dataset != experiment.dataset:
+                raise ValueError(
+                    f"experiments.{name}.annotation: {experiment.annotation} is drawn for another data set"
+                )
+        for name, search in self.searches.items():
+            _known(f"searches.{name}.experiment", search.experiment, self.experiments)
+        _known("publish.baseline", self.publish.baseline, self.experiments)
+        return self
+
+
+def _known(where: str, name: str, allowed: dict[str, Any]) -> None:
+    if name not in allowed:
+        raise ValueError(f"{where}: {name!r} is not defined; defined are {', '.join(sorted(allowed))}")
+
+
+def check(schema: type[T], values: Any, where: str) -> T:
+    """Validate `values`; a ValueError names the place, the key, what was written and what is allowed, a line each."""
+    try:
+        return schema.model_validate(values)
+    except ValidationError as error:
+        raise ValueError("\n".join(_line(where, schema, detail) for detail in error.errors())) from None
+
+
+def _line(where: str, schema: type[BaseModel], detail: Any) -> str:
+    key = ".".join(str(part) for part in detail["loc"] if part != "[key]")
+    place = f"{where}: {key}" if key else where
+    if detail["type"] == "extra_forbidden":
+        allowed = ", ".join(schema.model_fields) if len(detail["loc"]) == 1 else "see components/params.py"
+        return f"{place}: there is no such option; allowed: {allowed}"
+    if detail["type"] == "missing":
+        return f"{place}: is missing"
+    message = detail["msg"].removeprefix("Value error, ")
+    return f"{place}: {message}" if detail["type"] == "value_error" else f"{place}: {message}, not {detail['input']!r}"
+
+
+def load_study(path: Path) -> Study:
+    """Read and check one `study.yaml`. Raises ValueError, which names the file and the key."""
+    try:
+        values = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file; `dotfield studies` lists the studies") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: is not YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{path}: must be a mapping of keys, not {type(values).__name__}")
+    return check(Study, values, str(path))

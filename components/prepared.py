@@ -1,0 +1,55 @@
+"""One prepared data set on disk: a Parquet manifest with the dots inline, and the images packed beside it.
+
+`components/stages/prepare.py` writes it; rasterize, training, evaluation and the figures read it through here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components.packing import Pack
+
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("split", pa.string()),  # train, val or test
+        ("height", pa.int32()),  # pixels of the prepared image
+        ("width", pa.int32()),
+        ("scale", pa.float64()),  # prepared pixels per raw pixel
+        ("x", pa.list_(pa.float64())),  # dots, in prepared pixels
+        ("y", pa.list_(pa.float64())),
+        ("group", pa.int32()),  # images with one group are copies of one picture and stand on one side of a split
+        ("sha256", pa.string()),  # of the raw file, or of the made array's bytes
+    ]
+)
+
+
+class Row(NamedTuple):
+    """One image of the manifest; `number` is its place in the packs."""
+
+    number: int
+    id: str
+    split: str
+    height: int
+    width: int
+    dots: np.ndarray  # (N, 2) float64: x, y in prepared pixels
+
+
+class Prepared:
+    """Rows, images (H, W, 3) uint8 memory-mapped, and by the same number the annotation maps of `maps` folders."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        table = pq.read_table(folder / "manifest.parquet", schema=SCHEMA)
+        self.rows = [
+            Row(number, row["id"], row["split"], row["height"], row["width"], np.column_stack([row["x"], row["y"]]))
+            for number, row in enumerate(table.to_pylist())
+        ]
+        self.images = Pack(folder / "images")
+
+    def split(self, name: str) -> list[Row]:
+        return [row for row in self.rows if row.split == name]

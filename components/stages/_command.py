@@ -1,0 +1,57 @@
+"""What every stage's command line shares: names in, one clear line out for a user's mistake, and an end with its parent."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+import psutil
+
+from components.params import Study, load_study
+from components.stages._layout import Layout
+
+SHELLS = {"sh", "bash", "dash", "zsh", "fish"}
+
+
+def run(stage: Callable[..., None], *names: str) -> None:
+    """Run `python -m components.stages.<stage> STUDY [ENTRY]`: `stage` gets (study, layout, *entries).
+
+    ValueError and FileNotFoundError are the user's: one line on stderr and exit code 2, without a traceback."""
+    if len(sys.argv) - 1 != len(names):
+        sys.exit(f"usage: python -m {stage.__module__} {' '.join(name.upper() for name in names)}")
+    _end_with_parent()
+    try:
+        layout = Layout(sys.argv[1])
+        stage(load_study(layout.params), layout, *sys.argv[2:])
+    except (ValueError, FileNotFoundError) as error:
+        print(f"{stage.__module__.rpartition('.')[2]}: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def entry(entries: dict, name: str, where: str, study: Study):  # noqa: ANN201 - the type of the entry asked for
+    """The named entry of a section of the study. Raises ValueError with the names that there are."""
+    if name not in entries:
+        raise ValueError(f"{study.study}: {where} has no {name!r}; it has {', '.join(sorted(entries)) or 'none'}")
+    return entries[name]
+
+
+def _end_with_parent() -> None:
+    """A killed `dvc repro` leaves its command running; this one watches the process that asked for it, and ends too."""
+    parent = psutil.Process().parent()
+    while parent and parent.name() in SHELLS and parent.parent():
+        parent = parent.parent()
+    if parent is None or parent.pid == 1:
+        return
+
+    def watch() -> None:
+        while parent.is_running() and parent.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(1)
+        print("the process that started this stage is gone: stopping", file=sys.stderr, flush=True)
+        for child in psutil.Process().children(recursive=True):
+            child.terminate()
+        os._exit(143)
+
+    threading.Thread(target=watch, daemon=True, name="end-with-parent").start()

@@ -1,0 +1,50 @@
+"""Where a study's files lie: the only place that knows the pipeline's paths. All are relative to the project's root."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+PARAMS = Path("params")
+OUT = Path("out")
+
+
+@dataclass(frozen=True)
+class Layout:
+    study: str
+
+    @property
+    def params(self) -> Path:
+        return PARAMS / self.study / "study.yaml"
+
+    @property
+    def out(self) -> Path:
+        return OUT / self.study
+
+    def prepared(self, dataset: str) -> Path:
+        """manifest.parquet, images/ (a pack), report.json and report.md: what was wrong with the data."""
+        return self.out / "prepared" / dataset
+
+    def maps(self, name: str) -> Path:
+        """A pack of float32 maps (h, w), people per 4 x 4 px cell, by the manifest's numbers."""
+        return self.out / "maps" / name
+
+    def runs(self, experiment: str) -> Path:
+        return self.out / "runs" / experiment
+
+    def run(self, experiment: str, seed: int) -> Path:
+        """params.yaml, manifest.json, metrics.csv, curves.png, predictions.png, best.safetensors, last.safetensors."""
+        return self.runs(experiment) / f"seed-{seed}"
+
+    def scores(self, experiment: str) -> Path:
+        """One Parquet row per seed and test image."""
+        return self.out / "scores" / f"{experiment}.parquet"
+
+    def search(self, name: str) -> Path:
+        """trials.parquet, best.yaml, history.png."""
+        return self.out / "searches" / name
+
+    @property
+    def published(self) -> Path:
+        """report.html, tables/, figures/."""
+        return self.out / "published"
