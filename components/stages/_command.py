@@ -1,4 +1,4 @@
-"""What every stage's command line shares: names in, one clear line out for a user's mistake, and an end with its parent."""
+"""What the command lines of all stages share: names in, one clear line out for a mistake, an end with the parent."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def run(stage: Callable[..., None], *names: str) -> None:
         sys.exit(2)
 
 
-def entry(entries: dict, name: str, where: str, study: Study):  # noqa: ANN201 - the type of the entry asked for
+def entry(entries: dict, name: str, where: str, study: Study):
     """The named entry of a section of the study. Raises ValueError with the names that there are."""
     if name not in entries:
         raise ValueError(f"{study.study}: {where} has no {name!r}; it has {', '.join(sorted(entries)) or 'none'}")
