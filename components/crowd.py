@@ -6,11 +6,10 @@ a resize multiplies, and a dot on the far edge still belongs to the last pixel."
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -56,31 +55,27 @@ class Window:
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step of training reads. Images of a batch share one size; their dots don't.
+    """What one step of training reads: crops of B images of one size, and what is known of the whole images.
 
-    images      (B, 3, H, W) uint8, RGB
-    annotation  (B, 1, h, w) people per cell of the counter's grid, cut from the map of the whole image
-    dots        B tensors (N, 2): *all* dots of the whole image, in its own pixels (flipped with it)
-    windows     where in the whole image each crop lies
-    sizes       (height, width) of each whole image
-    keys        (id, flipped): what a map of the whole image may be remembered under
-    counts      (B,) dots inside each crop
+    Maps are made for whole images and cut, so nothing here is flipped but `images`; `flipped` says which.
     """
 
-    images: Tensor
-    annotation: Tensor
-    dots: list[Tensor]
-    windows: list[Window]
-    sizes: list[tuple[int, int]]
-    keys: list[tuple[str, bool]] = field(default_factory=list)
-    counts: Tensor = field(default_factory=lambda: torch.zeros(0))
+    images: Tensor  # (B, 3, H, W) uint8, RGB
+    flipped: Tensor  # (B,) bool: the crop is mirrored left to right, and so must its map be
+    numbers: list[int]  # of the whole images, in their data set
+    windows: list[Window]  # the crops, in pixels of the whole images
+    sizes: list[tuple[int, int]]  # (height, width) of the whole images
+    dots: list[Tensor]  # B x (N, 2) float64: all dots of the whole images
+    annotations: list[Tensor]  # B x (h, w) float32: whole maps on the counter's grid, people per cell
 
 
 class Counter(Protocol):
     """An `nn.Module` from RGB images (B, 3, H, W) in 0..1 to density maps (B, 1, ceil(H/stride), ceil(W/stride))."""
 
     stride: int
-    started_from: str  # "its own initialisation", or which weights it was given
+
+    def start(self) -> str:
+        """Load the weights that its options name, before training, and say what it starts from."""
 
     def __call__(self, images: Tensor) -> Tensor: ...
 

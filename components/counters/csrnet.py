@@ -1,0 +1,57 @@
+"""CSRNet: VGG-16's first ten convolutions, then six dilated ones that see far without pooling. Stride 8.
+
+Li, Zhang, Chen, "CSRNet: Dilated Convolutional Neural Networks for Understanding the Highly Congested Scenes",
+CVPR 2018. 16,263,489 parameters; no final ReLU. The learning rate of `paper` is the one of Wan & Chan (2019)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from components.counters._input import standardise
+from components.counters._vgg import FEATURES, layers, start_from
+from components.crowd import pad_to
+from components.networks import Initialisation, initialise
+from components.params import Optimiser, Options
+
+BACK_END = (512, 512, 512, 256, 128, 64)
+
+
+class Params(Options):
+    """`weights` of the front end: "public" (torchvision's address), "none", or a file; `initialisation` of the rest."""
+
+    weights: str = "public"
+    initialisation: Initialisation = "he"
+    optimiser: Optimiser = Optimiser(lr=1e-5)
+
+
+PRESETS = {
+    "paper": {
+        "initialisation": "normal",
+        "optimiser": {"kind": "sgd", "lr": 5e-7, "momentum": 0.95, "weight_decay": 5e-4},
+    }
+}
+
+
+def build(params: Params) -> CSRNet:
+    return CSRNet(params)
+
+
+class CSRNet(nn.Module):
+    stride = 8
+
+    def __init__(self, params: Params) -> None:
+        super().__init__()
+        self.params = params
+        self.front_end = layers(FEATURES, 3)
+        self.back_end = layers(BACK_END, 512, dilation=2)
+        self.output = nn.Conv2d(BACK_END[-1], 1, 1)
+        initialise(self.front_end, "he")
+        initialise(self.back_end, params.initialisation)
+        initialise(self.output, params.initialisation)
+
+    def start(self) -> str:
+        return start_from(self.front_end, self.params.weights)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) in 0..1 -> (B, 1, ceil(H/8), ceil(W/8))."""
+        return self.output(self.back_end(self.front_end(pad_to(standardise(images), self.stride))))

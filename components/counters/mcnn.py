@@ -1,0 +1,67 @@
+"""MCNN: three columns with large, medium and small kernels see heads of three sizes. Stride 4.
+
+Zhang, Zhou, Chen, Gao, Ma, "Single-Image Crowd Counting via Multi-Column Convolutional Neural Network", CVPR 2016.
+127,953 parameters with one input channel, 133,705 with three."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from components.counters._input import grey, standardise
+from components.crowd import pad_to
+from components.networks import OWN, Initialisation, initialise
+from components.params import Optimiser, Options
+
+COLUMNS = ((9, 7, 16, 32, 16, 8), (7, 5, 20, 40, 20, 10), (5, 3, 24, 48, 24, 12))  # first kernel, others, features
+
+
+class Params(Options):
+    """`pixels`: "bytes" feeds 0-255 as the paper does, "standardised" subtracts the mean and divides by the spread."""
+
+    channels: Literal[1, 3] = 3
+    pixels: Literal["standardised", "bytes"] = "standardised"
+    initialisation: Initialisation = "he"
+    optimiser: Optimiser = Optimiser(lr=3e-4)
+
+
+PRESETS = {"paper": {"pixels": "bytes", "initialisation": "normal", "optimiser": {"kind": "adam", "lr": 1e-5}}}
+
+
+def build(params: Params) -> MCNN:
+    return MCNN(params)
+
+
+class MCNN(nn.Module):
+    stride = 4
+
+    def __init__(self, params: Params) -> None:
+        super().__init__()
+        self.params = params
+        self.columns = nn.ModuleList(_column(params.channels, *column) for column in COLUMNS)
+        self.fuse = nn.Conv2d(sum(column[-1] for column in COLUMNS), 1, 1)
+        initialise(self, params.initialisation)
+
+    def start(self) -> str:
+        return OWN
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) in 0..1 -> (B, 1, ceil(H/4), ceil(W/4))."""
+        inputs = pad_to(self._inputs(images), self.stride)
+        return self.fuse(torch.cat([column(inputs) for column in self.columns], dim=1))
+
+    def _inputs(self, images: Tensor) -> Tensor:
+        if self.params.pixels == "bytes":
+            return 255 * (grey(images) if self.params.channels == 1 else images)
+        return standardise(images) if self.params.channels == 3 else (grey(images) - 0.45) / 0.225
+
+
+def _column(channels: int, first: int, others: int, *features: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for number, (wide, kernel) in enumerate(zip(features, (first, others, others, others), strict=True)):
+        layers += [nn.Conv2d(channels, wide, kernel, padding=kernel // 2), nn.ReLU(inplace=True)]
+        layers += [nn.MaxPool2d(2)] if number < 2 else []
+        channels = wide
+    return nn.Sequential(*layers)
