@@ -1,8 +1,8 @@
 """A counter's people against the dots, image by image: counts, and count errors over ever finer regions.
 
-GAME (grid average mean absolute error; Guerrero-Gomez-Olmo et al., "Extremely overlapping vehicle counting", 2015) cuts an
-image into 4^L regions and adds up the absolute count errors of all. Regions are cut along the cells of the counter's
-grid and dots are counted on that same grid, so that both sides agree about where a region ends at any image size."""
+GAME (grid average mean absolute error; Guerrero-Gomez-Olmo et al., "Extremely overlapping vehicle counting", 2015)
+cuts an image into 4^L regions and adds up the absolute count errors of all. Regions are cut along the cells of the
+counter's grid and dots are counted on that same grid, so both sides agree about where a region ends at any size."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def as_batch(image: np.ndarray) -> Tensor:
 
 
 def compare(id: str, predicted: Tensor, dots: np.ndarray, stride: int) -> Score:
-    """The score of one predicted map (1, 1, h, w), people per cell of `stride` pixels, against dots (N, 2) in pixels."""
+    """The score of a predicted map (1, 1, h, w), people per cell of `stride` pixels, against dots (N, 2) in pixels."""
     people = predicted[0, 0].double().cpu().numpy()
     errors = people - count_dots(dots, people.shape, stride)
     levels = [float(np.abs(regions(errors, 2**level)).sum()) for level in range(LEVELS)]

@@ -1,0 +1,107 @@
+"""What the tables print: errors of counts over a test set, their intervals, and paired differences.
+
+All metrics are functions of per-image arrays (..., n) and give (...): one number a seed. GAME(0) is MAE. A table prints
+the mean over the seeds. Its 95 % interval is a percentile bootstrap which draws images *and* seeds anew (Owen, "The
+pigeonhole bootstrap", 2007): it speaks of other test images and of other runs. With one seed it speaks of images alone,
+and with two it can only hint at how far runs differ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from components.evaluation.scored import Scored
+
+TIMES = 2000  # bootstrap replicates
+
+
+class Estimate(NamedTuple):
+    """A number and its 95 % bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def beyond_noise(self) -> bool:
+        """Whether the interval leaves out zero."""
+        return self.low > 0 or self.high < 0
+
+
+class Difference(NamedTuple):
+    """MAE minus the baseline's MAE, and the seeds that both were trained with."""
+
+    mae: Estimate
+    seeds: tuple[int, ...]
+
+
+def mae(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """Mean absolute error of the counts."""
+    return np.abs(prediction - truth).mean(axis=-1)
+
+
+def rmse(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """Root mean squared error of the counts; much of the literature heads this column "MSE"."""
+    return np.sqrt(np.square(prediction - truth).mean(axis=-1))
+
+
+def nae(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """Mean of |error| / truth over the images with people in them; NaN where there are none."""
+    peopled = truth > 0
+    if not peopled.any():
+        return np.full(prediction.shape[:-1], np.nan)
+    return (np.abs(prediction - truth)[..., peopled] / truth[peopled]).mean(axis=-1)
+
+
+def game(errors: np.ndarray) -> np.ndarray:
+    """Grid average mean absolute error of one level: errors (..., n) are already summed over its regions."""
+    return errors.mean(axis=-1)
+
+
+METRICS: dict[str, Callable[[Scored], np.ndarray]] = {
+    "MAE": lambda scored: mae(scored.truth, scored.prediction),
+    "RMSE": lambda scored: rmse(scored.truth, scored.prediction),
+    "NAE": lambda scored: nae(scored.truth, scored.prediction),
+    "GAME(1)": lambda scored: game(scored.game[..., 1]),
+    "GAME(2)": lambda scored: game(scored.game[..., 2]),
+    "GAME(3)": lambda scored: game(scored.game[..., 3]),
+}
+
+
+def measure(scored: Scored) -> np.ndarray:
+    """Every metric of METRICS, averaged over the seeds."""
+    return np.array([metric(scored).mean() for metric in METRICS.values()])
+
+
+def estimate(scored: Scored, times: int = TIMES) -> dict[str, Estimate]:
+    """Every metric of METRICS with its interval."""
+    resampled = np.stack([measure(scored.take(*drawn)) for drawn in _draws(len(scored.seeds), len(scored.ids), times)])
+    low, high = np.nanpercentile(resampled, [2.5, 97.5], axis=0)
+    bounds = zip(measure(scored), low, high, strict=True)
+    return {name: Estimate(*map(float, numbers)) for name, numbers in zip(METRICS, bounds, strict=True)}
+
+
+def compare(ours: Scored, baseline: Scored, times: int = TIMES) -> Difference:
+    """MAE of `ours` minus MAE of `baseline`, paired: the same seeds, and in every replicate the same images for both.
+
+    Raises ValueError where the two were scored on different images, or share no seed."""
+    seeds = [seed for seed in ours.seeds if seed in baseline.seeds]
+    if ours.ids != baseline.ids or not seeds:
+        raise ValueError("a paired comparison needs the same test images and at least one seed in common")
+    gaps = _absolute_errors(ours, seeds) - _absolute_errors(baseline, seeds)
+    resampled = [gaps[np.ix_(*drawn)].mean() for drawn in _draws(len(seeds), len(ours.ids), times)]
+    low, high = np.percentile(resampled, [2.5, 97.5])
+    return Difference(Estimate(float(gaps.mean()), float(low), float(high)), tuple(seeds))
+
+
+def _absolute_errors(scored: Scored, seeds: list[int]) -> np.ndarray:
+    return np.abs(scored.prediction - scored.truth)[[scored.seeds.index(seed) for seed in seeds]]
+
+
+def _draws(seeds: int, images: int, times: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Positions of seeds and of images, each drawn with replacement; the same stream every time."""
+    stream = np.random.default_rng(0)
+    for _ in range(times):
+        yield stream.integers(seeds, size=seeds), stream.integers(images, size=images)

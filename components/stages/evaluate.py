@@ -1,0 +1,50 @@
+"""Count every test image with each seed's best weights: `python -m components.stages.evaluate STUDY EXPERIMENT`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from components.evaluation import scored
+from components.evaluation.metrics import METRICS, measure
+from components.evaluation.score import Score, score
+from components.params import Study
+from components.prepared import Prepared
+from components.stages._command import entry, run
+from components.stages._layout import Layout
+from components.training import runs
+
+SPLIT = "test"
+
+
+def evaluate(study: Study, layout: Layout, name: str) -> None:
+    """Write one Parquet row per seed and test image, and print the metrics of each seed."""
+    experiment = entry(study.experiments, name, "experiments", study)
+    prepared = Prepared(layout.prepared(experiment.dataset))
+    scores = {seed: score_seed(prepared, layout, name, seed) for seed in experiment.seeds}
+    scored.write(layout.scores(name), scores)
+    for seed, of_seed in scores.items():
+        print(f"{name} seed {seed}, {len(of_seed)} {SPLIT} images: {_line(of_seed)}")
+
+
+def score_seed(prepared: Prepared, layout: Layout, name: str, seed: int) -> list[Score]:
+    """Scores of one run's best weights. Raises ValueError where the data set has no test images."""
+    if not prepared.split(SPLIT):
+        raise ValueError(f"{prepared.folder}: has no {SPLIT} images; give its entry a larger split.{SPLIT}")
+    model = runs.load(layout.run(name, seed)).model
+    return score(model.predict, images_to_count(prepared), model.stride)
+
+
+def images_to_count(prepared: Prepared) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """(id, (H, W, 3) uint8, dots (N, 2) in pixels) of every test image."""
+    return ((row.id, prepared.images[row.number], row.dots) for row in prepared.split(SPLIT))
+
+
+def _line(scores: list[Score]) -> str:
+    values = measure(scored.gather({0: scores}))
+    return ", ".join(f"{name} {value:.3g}" for name, value in zip(METRICS, values, strict=True))
+
+
+if __name__ == "__main__":
+    run(evaluate, "study", "experiment")

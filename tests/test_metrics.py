@@ -1,0 +1,101 @@
+"""Metrics against their definitions by hand, intervals against formulas for known distributions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from components.evaluation import metrics, scored
+from components.evaluation.score import Score
+from components.evaluation.scored import Scored
+
+TRUTH = np.array([10.0, 0.0, 40.0, 20.0])
+PREDICTION = np.array([[13.0, 2.0, 36.0, 20.0], [10.0, 0.0, 40.0, 21.0]])
+
+
+def made(truth: np.ndarray, prediction: np.ndarray, seeds: tuple[int, ...] = (0, 1)) -> Scored:
+    errors = np.abs(prediction - truth)
+    game = np.stack([errors * level for level in (1, 2, 3, 4)], axis=-1)
+    return Scored(seeds, tuple(f"image {i}" for i in range(len(truth))), truth, prediction, game)
+
+
+def test_metrics_by_hand_one_number_a_seed():
+    assert metrics.mae(TRUTH, PREDICTION) == pytest.approx([9 / 4, 1 / 4])
+    assert metrics.rmse(TRUTH, PREDICTION) == pytest.approx([(29 / 4) ** 0.5, 0.5])
+    assert metrics.nae(TRUTH, PREDICTION) == pytest.approx([(0.3 + 0.1 + 0) / 3, 0.05 / 3])
+
+
+def test_nae_of_images_without_people_is_not_a_number():
+    assert np.isnan(metrics.nae(np.zeros(2), np.ones((3, 2)))).tolist() == [True] * 3
+
+
+def test_a_table_prints_the_mean_over_seeds():
+    values = metrics.estimate(made(TRUTH, PREDICTION), times=100)
+    assert values["MAE"].value == pytest.approx(1.25)
+    assert values["GAME(2)"].value == pytest.approx(3 * 1.25)
+    assert all(estimate.low <= estimate.value <= estimate.high for estimate in values.values())
+
+
+def test_interval_of_one_seed_is_the_normal_one_of_a_mean():
+    errors = np.random.default_rng(1).exponential(8, 900)
+    interval = metrics.estimate(made(np.full(900, 9.0), 9 + errors[None], (0,)))["MAE"]
+    half = 1.96 * errors.std() / 30
+    assert interval.low == pytest.approx(errors.mean() - half, abs=0.1 * half)
+    assert interval.high == pytest.approx(errors.mean() + half, abs=0.1 * half)
+
+
+def test_seeds_that_disagree_widen_the_interval():
+    images = 30 + np.random.default_rng(2).exponential(8, 400)
+    steady = metrics.estimate(made(np.full(400, 9.0), np.stack([images, images])))["MAE"]
+    apart = metrics.estimate(made(np.full(400, 9.0), np.stack([images - 5, images + 5])))["MAE"]
+    assert apart.high - apart.low > 3 * (steady.high - steady.low)
+
+
+def test_the_same_scores_give_the_same_interval():
+    assert metrics.estimate(made(TRUTH, PREDICTION)) == metrics.estimate(made(TRUTH, PREDICTION))
+
+
+def test_a_constant_improvement_is_beyond_noise_however_noisy_the_images_are():
+    errors = np.random.default_rng(3).exponential(50, (2, 30)) + 5
+    difference = metrics.compare(made(np.zeros(30), errors - 2), made(np.zeros(30), errors))
+    assert difference.mae == pytest.approx((-2, -2, -2))
+    assert difference.mae.beyond_noise
+    assert difference.seeds == (0, 1)
+
+
+def test_a_comparison_takes_the_seeds_that_both_have_in_their_own_order():
+    errors = np.array([[1.0, 1.0], [10.0, 10.0], [7.0, 9.0]])
+    ours, baseline = made(np.zeros(2), errors, (5, 6, 7)), made(np.zeros(2), errors[:2] - 1, (7, 5))
+    difference = metrics.compare(ours, baseline)
+    assert difference.seeds == (5, 7)
+    assert difference.mae.value == pytest.approx(((1 - 9) + (8 - 0)) / 2)
+
+
+def test_unlike_images_or_seeds_are_not_compared():
+    ours = made(TRUTH, PREDICTION)
+    with pytest.raises(ValueError, match="same test images"):
+        metrics.compare(ours, made(TRUTH[:2], PREDICTION[:, :2]))
+    with pytest.raises(ValueError, match="one seed in common"):
+        metrics.compare(ours, made(TRUTH, PREDICTION, (2, 3)))
+
+
+def test_an_interval_about_zero_is_noise():
+    assert not metrics.Estimate(-1.0, -3.0, 1.0).beyond_noise
+    assert metrics.Estimate(2.0, 1.0, 3.0).beyond_noise
+    assert metrics.Estimate(-2.0, -3.0, -1.0).beyond_noise
+
+
+def test_scores_come_back_from_parquet_as_they_were(tmp_path):
+    scores = {
+        seed: [Score("a", 3.0, 2.5 + seed, (0.5, 1.0, 1.5, 2.0)), Score("b", 0.0, 0.25, (0.25,) * 4)] for seed in (7, 2)
+    }
+    scored.write(tmp_path / "scores" / "fixed.parquet", scores)
+    back = scored.read(tmp_path / "scores" / "fixed.parquet")
+    assert (back.seeds, back.ids) == ((2, 7), ("a", "b"))
+    assert back.prediction.tolist() == [[4.5, 0.25], [9.5, 0.25]]
+    assert back.game[1, 0].tolist() == [0.5, 1.0, 1.5, 2.0]
+
+
+def test_seeds_scored_on_different_images_are_refused():
+    with pytest.raises(ValueError, match="one and the same set of images"):
+        scored.gather({0: [Score("a", 1, 1, (0, 0, 0, 0))], 1: [Score("b", 1, 1, (0, 0, 0, 0))]})
