@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 import threading
@@ -20,14 +21,15 @@ def run(stage: Callable[..., None], *names: str) -> None:
     """Run `python -m components.stages.<stage> STUDY [ENTRY]`: `stage` gets (study, layout, *entries).
 
     ValueError and FileNotFoundError are the user's: one line on stderr and exit code 2, without a traceback."""
+    own_name = inspect.getmodulename(inspect.getfile(stage))  # not __module__: under `python -m` that is __main__
     if len(sys.argv) - 1 != len(names):
-        sys.exit(f"usage: python -m {stage.__module__} {' '.join(name.upper() for name in names)}")
+        sys.exit(f"usage: python -m components.stages.{own_name} {' '.join(name.upper() for name in names)}")
     _end_with_parent()
     try:
         layout = Layout(sys.argv[1])
         stage(load_study(layout.params), layout, *sys.argv[2:])
     except (ValueError, FileNotFoundError) as error:
-        print(f"{stage.__module__.rpartition('.')[2]}: {error}", file=sys.stderr)
+        print(f"{own_name}: {error}", file=sys.stderr)
         sys.exit(2)
 
 

@@ -1,0 +1,27 @@
+"""One bandwidth for every dot, as in Lempitsky & Zisserman (NIPS 2010). The paper's tables have sigma 16 and 4 px."""
+
+from __future__ import annotations
+
+import numpy as np
+from pydantic import Field
+
+from components.params import Options
+
+
+class Params(Options):
+    sigma: float = Field(4.0, gt=0, allow_inf_nan=False, description="pixels of the prepared image")
+
+
+class Fixed:
+    """The same Gaussian at every dot."""
+
+    def __init__(self, *, sigma: float) -> None:
+        self.sigma = sigma
+
+    def bandwidths(self, dots: np.ndarray) -> np.ndarray:
+        """The sigmas (N,) in pixels of dots (N, 2)."""
+        return np.full(len(dots), self.sigma)
+
+
+def build(params: Params) -> Fixed:
+    return Fixed(sigma=params.sigma)

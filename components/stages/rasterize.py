@@ -1,0 +1,62 @@
+"""Draw the annotation maps of one entry of `maps`: a pack of (ceil(H/4), ceil(W/4)) float32 maps, people per cell.
+
+Map i belongs to row i of the manifest. Drawing is exact and cheaper than reading: one core does it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from components import plugins
+from components.density_maps._gaussian import draw
+from components.packing import PackWriter
+from components.params import Study
+from components.prepared import Prepared, Row
+from components.stages._command import entry, run
+from components.stages._layout import Layout
+
+
+def rasterize(study: Study, layout: Layout, name: str) -> None:
+    """Write the maps of `maps.<name>`. Raises ValueError: no such entry, kind or option, or data not prepared."""
+    chosen = entry(study.maps, name, "maps", study)
+    options = plugins.resolve("drawn map", chosen.kernel, f"{layout.params}: maps.{name}.kernel")
+    kernel = plugins.build("drawn map", chosen.kernel.kind, options)
+    rows = Prepared(layout.prepared(chosen.dataset)).rows
+    with PackWriter(layout.maps(name), np.float32) as pack:
+        for row in _shown(rows, f"rasterize {name}"):
+            pack.append(annotation_map(row, kernel))
+
+
+def annotation_map(row: Row, kernel: Any) -> np.ndarray:
+    """The map (ceil(H/4), ceil(W/4)) float32 of one image, people per cell; `kernel` gives its dots' bandwidths."""
+    sigmas = torch.from_numpy(kernel.bandwidths(row.dots))
+    drawn = draw(torch.from_numpy(row.dots), sigmas, (row.height, row.width)).numpy()
+    people = len(row.dots)
+    assert abs(drawn.sum(dtype=np.float64) - people) <= 1e-4 * max(1, people), f"{row.id}: a map that loses people"
+    return drawn
+
+
+def _shown(rows: Sequence[Row], title: str) -> Iterator[Row]:
+    """The rows, with a progress bar on a terminal and a few plain lines elsewhere."""
+    if sys.stderr.isatty():
+        yield from tqdm(rows, title, unit="map")
+        return
+    step = max(1, len(rows) // 4)
+    for done, row in enumerate(rows, start=1):
+        yield row
+        if done % step == 0 or done == len(rows):
+            print(f"{title}: {done} of {len(rows)} maps", flush=True)
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    run(rasterize, "study", "map")
+
+
+if __name__ == "__main__":
+    main()
