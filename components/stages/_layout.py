@@ -7,6 +7,7 @@ from pathlib import Path
 
 PARAMS = Path("params")
 OUT = Path("out")
+DEMO = "demo"  # the study whose pipeline is the dvc.yaml at the root
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,10 @@ class Layout:
     @property
     def params(self) -> Path:
         return PARAMS / self.study / "study.yaml"
+
+    @property
+    def pipeline(self) -> Path:
+        return Path("dvc.yaml") if self.study == DEMO else PARAMS / self.study / "dvc.yaml"
 
     @property
     def out(self) -> Path:
@@ -48,3 +53,11 @@ class Layout:
     def published(self) -> Path:
         """report.html, tables/, figures/."""
         return self.out / "published"
+
+    @property
+    def results(self) -> Path:
+        return self.published / "tables" / "results.md"
+
+    @property
+    def report(self) -> Path:
+        return self.published / "report.html"

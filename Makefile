@@ -1,0 +1,44 @@
+# Two commands matter: `make demo` and `make test`. Both set up .venv first if requirements.lock or pyproject.toml changed.
+PYTHON ?= python3
+STAMP := .venv/.installed
+
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export DVC_NO_ANALYTICS := 1
+export RAY_USAGE_STATS_ENABLED := 0
+export DO_NOT_TRACK := 1
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+
+.PHONY: help demo test lock clean
+
+help:  ## list the commands
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+demo: $(STAMP)  ## run what is stale of the demo, then show its table and where the report is
+	@dotfield run demo
+
+test: $(STAMP)  ## lint, format, import ladder, types, and all tests
+	ruff check
+	ruff format --check
+	lint-imports
+	mypy
+	pytest
+
+lock:  ## make requirements.lock anew from pyproject.toml, in an environment of its own
+	@set -e; room=$$(mktemp -d); trap 'rm -rf "$$room"' EXIT; \
+	$(PYTHON) -m venv "$$room"; \
+	"$$room/bin/pip" install --quiet '.[dev]'; \
+	{ sed -n '/^#/p' requirements.lock; \
+	  "$$room/bin/pip" freeze --exclude dotfield | sed 's/+.*//' | grep -Ev '^(nvidia|cuda|triton)' | LC_ALL=C sort -f; \
+	} > "$$room/lock"; \
+	cp "$$room/lock" requirements.lock
+
+clean:  ## remove the environment and every result; DVC's cache stays, from which the next run restores them
+	rm -rf .venv out .dotfield .pytest_cache .ruff_cache .mypy_cache .import_linter_cache
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "$(PYTHON) must be Python 3.11 or newer with its venv module (Debian: apt install python3-venv)" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	pip install --quiet --disable-pip-version-check -r requirements.lock
+	pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@

@@ -1,0 +1,140 @@
+"""What a person types: `dotfield studies`, `run`, `check`, `kinds`. All paths are relative to the project's root."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+
+from components.params import Experiment, Study, Training, check
+from components.plugins import FAMILIES, kinds, resolve
+from components.stages._layout import PARAMS, Layout
+from components.stages._pipeline import load, write
+
+QUIET = {"DVC_NO_ANALYTICS": "1", "RAY_USAGE_STATS_ENABLED": "0", "DO_NOT_TRACK": "1"}
+
+
+def main() -> None:
+    """The command line. ValueError is the user's mistake: its lines on stderr and exit code 2, without a traceback."""
+    try:
+        dotfield()
+    except ValueError as error:
+        click.echo(f"dotfield: {error}", err=True)
+        sys.exit(2)
+
+
+@click.group()
+def dotfield() -> None:
+    """Train crowd counters together with the density maps they learn from."""
+
+
+@dotfield.command()
+def studies() -> None:
+    """List the studies: name, experiments x seeds, state, title."""
+    for layout in _layouts():
+        try:
+            click.echo(_line(layout, load(layout)))
+        except ValueError as error:
+            click.echo(f"{layout.study:24} cannot be read: {error}")
+
+
+@dotfield.command()
+@click.argument("study")
+def run(study: str) -> None:
+    """Run what is stale of STUDY with DVC, then show its table."""
+    layout = _layout(study)
+    pipeline = str(write(layout))
+    if _dvc("status", "--quiet", pipeline) == 0:
+        click.echo(f"nothing changed: every stage of {study} is up to date")
+    elif code := _dvc("repro", pipeline):
+        sys.exit(code)
+    click.echo(_results(layout))
+
+
+@dotfield.command("check")
+@click.argument("study")
+def check_study(study: str) -> None:
+    """Check every kind and option of STUDY, and list all mistakes at once."""
+    layout = _layout(study)
+    found = list(_mistakes(load(layout), str(layout.params)))
+    if found:
+        raise ValueError("\n".join(found))
+    click.echo(f"{layout.params}: no mistake found")
+
+
+@dotfield.command("kinds")
+def list_kinds() -> None:
+    """List what can be chosen with `kind:` in a study."""
+    for family in FAMILIES:
+        click.echo(f"{family:12} {', '.join(kinds(family))}")
+
+
+def _layouts() -> list[Layout]:
+    if not PARAMS.is_dir():
+        raise ValueError(f"there is no folder {PARAMS}/ in {Path.cwd()}: run this in the project's root")
+    return [Layout(path.parent.name) for path in sorted(PARAMS.glob("*/study.yaml"))]
+
+
+def _layout(study: str) -> Layout:
+    names = [layout.study for layout in _layouts()]
+    if study not in names:
+        raise ValueError(f"there is no study {study!r} in {PARAMS}/; studies: {', '.join(names)}")
+    return Layout(study)
+
+
+def _line(layout: Layout, study: Study) -> str:
+    runs = sum(len(experiment.seeds) for experiment in study.experiments.values())
+    size = f"{len(study.experiments)} experiments, {runs} runs"
+    return f"{layout.study:24} {size:24} {_state(layout):12} {study.title}"
+
+
+def _state(layout: Layout) -> str:
+    if not layout.pipeline.with_name("dvc.lock").exists():
+        return "never run"
+    return "published" if layout.results.exists() else "unfinished"
+
+
+def _results(layout: Layout) -> str:
+    return f"\n{layout.results.read_text()}\ntables: {layout.results.parent}/\nreport: {layout.report}"
+
+
+def _dvc(*words: str) -> int:
+    """Run DVC with this Python first on PATH, since `dvc.yaml` says `python`; whatever ends us ends DVC."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    with subprocess.Popen([sys.executable, "-m", "dvc", *words], env=os.environ | QUIET | {"PATH": path}) as process:
+        try:
+            return process.wait()
+        except BaseException:
+            process.terminate()
+            raise
+
+
+def _mistakes(study: Study, file: str) -> Iterator[str]:
+    for name, entry in study.datasets.items():
+        yield from _said(resolve, "dataset", entry.source, f"{file}: datasets.{name}.source")
+    for name, drawn in study.maps.items():
+        yield from _said(resolve, "drawn map", drawn.kernel, f"{file}: maps.{name}.kernel")
+    for name, experiment in study.experiments.items():
+        yield from _experiment_mistakes(study, experiment, f"{file}: experiments.{name}")
+
+
+def _experiment_mistakes(study: Study, experiment: Experiment, where: str) -> Iterator[str]:
+    preset = experiment.preset
+    yield from _said(resolve, "counter", experiment.counter, f"{where}.counter", preset)
+    yield from _said(resolve, "density map", experiment.density_map, f"{where}.density_map", preset)
+    training = study.training.model_dump() | experiment.training
+    yield from _said(check, Training, training, f"{where}.training")
+
+
+def _said(function: Callable, *arguments: object) -> Iterator[str]:
+    """What a check says is wrong, or nothing."""
+    try:
+        function(*arguments)
+    except ValueError as error:
+        yield str(error)

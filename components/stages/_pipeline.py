@@ -1,0 +1,59 @@
+"""A study's pipeline. The demo's is the `dvc.yaml` at the project's root; every other study has the same stages in
+`params/<study>/dvc.yaml`, with a `dvc.lock` of its own beside it, so that no study's state touches another's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from components.params import Study, load_study
+from components.stages._layout import DEMO, Layout
+
+HEADER = (
+    "# The stages of /dvc.yaml for the study beside this file. Written by `dotfield run {study}`: change /dvc.yaml.\n"
+)
+
+
+def load(layout: Layout) -> Study:
+    """The study of a folder. Raises ValueError: see `load_study`, or its name is not the folder's."""
+    study = load_study(layout.params)
+    if study.study != layout.study:
+        raise ValueError(f"{layout.params}: study: must be {layout.study!r}, as its folder is, not {study.study!r}")
+    return study
+
+
+def write(layout: Layout) -> Path:
+    """Bring the study's `dvc.yaml` up to date and return its path. Raises ValueError: the study has a mistake."""
+    load(layout)
+    if layout.study != DEMO:
+        text = pipeline(layout)
+        if not layout.pipeline.exists() or layout.pipeline.read_text() != text:
+            layout.pipeline.write_text(text)
+    return layout.pipeline
+
+
+def pipeline(layout: Layout) -> str:
+    """The text of a study's `dvc.yaml`: the demo's stages, which run at the root and read the `study.yaml` beside it.
+
+    DVC refuses a parameter that is absent, so what the study leaves out (`training`, `searches`) is left out here."""
+    demo = yaml.safe_load(Layout(DEMO).pipeline.read_text())
+    written = yaml.safe_load(layout.params.read_text())
+    stages = {name: _at_root(stage, written) for name, stage in demo["stages"].items()}
+    if not written.get("searches"):
+        del stages["search"]
+        stages["publish"]["deps"].remove("out/${study}/searches")
+    text = yaml.safe_dump({"vars": ["study.yaml"], "stages": stages}, sort_keys=False, width=120)
+    return HEADER.format(study=layout.study) + text
+
+
+def _at_root(stage: dict[str, Any], written: dict[str, Any]) -> dict[str, Any]:
+    body = {"wdir": "../..", **stage.get("do", stage)}
+    if "params" in body:
+        body["params"] = [_present(keys, written) for keys in body["params"]]
+    return stage | {"do": body} if "do" in stage else body
+
+
+def _present(params: dict[str, list[str]], written: dict[str, Any]) -> dict[str, list[str]]:
+    return {file: [key for key in keys if key.split(".")[0] in written] for file, keys in params.items()}

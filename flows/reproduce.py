@@ -1,0 +1,83 @@
+"""One study from raw data to tables, as a Prefect flow: a task for each stage that DVC names, in DVC's order.
+
+`python -m flows.reproduce [STUDY]` starts a temporary server, or uses the one at PREFECT_API_URL. DVC decides what is
+stale, so Prefect's own caching is off. A failed stage stops what depends on it; independent ones go on."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+import click
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.futures import PrefectFuture, wait
+from prefect.states import Failed
+
+from components.stages import _pipeline
+from components.stages._layout import DEMO, Layout
+from flows import dvc
+
+
+@flow(flow_run_name="{study}", persist_result=False)
+def reproduce(study: str = DEMO, parallel: int = 1) -> State | None:
+    """Run what is stale of a study, `parallel` stages at the same time, and leave its tables as artifacts."""
+    layout = Layout(study)
+    try:
+        stages = dvc.stages(_pipeline.write(layout))
+    except ValueError as error:
+        return Failed(message=str(error))
+    runner = dvc.Runner(parallel)
+    try:
+        states = run_all(stages, runner)
+    except BaseException:
+        runner.stop()
+        raise
+    if failures := [state.message or "" for state in states if state.is_failed()]:
+        return Failed(message="\n".join(failures))
+    show_tables(layout)
+    return None
+
+
+@task(task_run_name="{stage.name}", cache_policy=NO_CACHE, persist_result=False)
+def run_stage(stage: dvc.Stage, runner: dvc.Runner) -> State | None:
+    """One stage; a failure is a state with the stage's last lines, not a traceback through Prefect."""
+    try:
+        runner.run(stage, get_run_logger().info)
+    except dvc.StageError as error:
+        return Failed(message=str(error))
+    return None
+
+
+def run_all(stages: list[dvc.Stage], runner: dvc.Runner) -> list[State]:
+    """Submit every stage after those it depends on, and wait for all of them."""
+    futures: dict[str, PrefectFuture] = {}
+    for stage in stages:
+        needs = [futures[address] for address in stage.after if address in futures]
+        futures[stage.address] = run_stage.submit(stage, runner, wait_for=needs, return_state=False)
+    wait(list(futures.values()))
+    return [future.state for future in futures.values()]
+
+
+def show_tables(layout: Layout) -> None:
+    """Each published table as an artifact of this run, keyed `<study>-<table>`."""
+    for table in sorted(layout.results.parent.glob("*.md")):
+        key = f"{layout.study}-{table.stem}".lower().replace("_", "-")
+        create_markdown_artifact(table.read_text(), key=key, description=f"{table}")
+
+
+@click.command()
+@click.argument("study", default=DEMO)
+@click.option("--parallel", default=1, type=click.IntRange(1), show_default=True, help="stages at the same time")
+def main(study: str, parallel: int) -> None:
+    """Reproduce STUDY; the exit code is 1 if a stage failed."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    state = reproduce(study, parallel, return_state=True)
+    if not state.is_completed():
+        sys.exit(f"{study}: {state.message}")
+
+
+if __name__ == "__main__":
+    main()
