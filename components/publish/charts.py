@@ -1,0 +1,83 @@
+"""Charts of a study: counts beside truths, and how a search went."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from components.evaluation.metrics import mae
+from components.evaluation.scored import Scored
+from components.publish.style import GREY, colour, save, sheet
+
+COLUMNS = 4
+
+
+def scatter(results: Mapping[str, Scored], target: Path) -> None:
+    """Predicted against true counts, a panel an experiment and a point for each image and seed, on shared axes."""
+    low, high = _limits(results)
+    rows = -(-len(results) // COLUMNS)
+    figure, grid = sheet(rows, min(COLUMNS, len(results)), 2.6, 2.8)
+    every = [axes for row in grid for axes in row]
+    for place, (title, scored) in enumerate(results.items()):
+        _counts(every[place], scored, place, (low, high))
+        every[place].set_title(f"{title}\nMAE {mae(scored.truth, scored.prediction).mean():.1f}")
+    _hide(every[len(results) :])
+    figure.supxlabel("people annotated", fontsize=9)
+    figure.supylabel("people predicted", fontsize=9)
+    save(figure, target)
+
+
+def search(trials: Path, target: Path) -> None:
+    """The validation MAE of every trial in order, the best so far, and MAE along each dimension searched."""
+    table = pq.read_table(trials)
+    dimensions = [name for name in table.column_names if name.startswith("config.")]
+    rows, columns = -(-(1 + len(dimensions)) // 3), min(3, 1 + len(dimensions))
+    figure, grid = sheet(rows, columns, 3.1, 2.6)
+    every = [axes for row in grid for axes in row]
+    _history(every[0], np.array(table["val_mae"].to_pylist(), float))
+    for axes, name in zip(every[1:], dimensions, strict=False):
+        _dimension(axes, table, name)
+    _hide(every[1 + len(dimensions) :])
+    save(figure, target)
+
+
+def _limits(results: Mapping[str, Scored]) -> tuple[float, float]:
+    people = np.concatenate([np.r_[scored.truth, scored.prediction.ravel()] for scored in results.values()])
+    room = 0.04 * float(people.max() - people.min())
+    return float(people.min()) - room, float(people.max()) + room
+
+
+def _counts(axes: Axes, scored: Scored, place: int, limits: tuple[float, float]) -> None:
+    axes.plot(limits, limits, color=GREY, linewidth=1, linestyle="--")
+    truth = np.broadcast_to(scored.truth, scored.prediction.shape)
+    axes.scatter(truth.ravel(), scored.prediction.ravel(), s=12, color=colour(place), alpha=0.55, linewidth=0)
+    axes.set(xlim=limits, ylim=limits, aspect="equal")
+
+
+def _history(axes: Axes, errors: np.ndarray) -> None:
+    numbers = np.arange(1, len(errors) + 1)
+    axes.scatter(numbers, errors, s=22, color=colour(0), label="trial")
+    axes.step(numbers, np.fmin.accumulate(errors), where="post", color=colour(1), label="best so far")
+    axes.set(title="in order", xlabel="trial", ylabel="validation MAE (people)")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend()
+
+
+def _dimension(axes: Axes, table: pa.Table, name: str) -> None:
+    values, errors = table[name].to_pylist(), table["val_mae"].to_pylist()
+    axes.scatter(values, errors, s=22, color=colour(0))
+    numeric = all(isinstance(value, int | float) and value > 0 for value in values)
+    axes.set(
+        title=name.removeprefix("config."), xscale="log" if numeric and max(values) > 10 * min(values) else "linear"
+    )
+
+
+def _hide(axes: list[Axes]) -> None:
+    for unused in axes:
+        unused.set_axis_off()

@@ -1,0 +1,108 @@
+"""Figures of runs: how training went, and images beside their maps. Maps are always in people per cell."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.image import AxesImage
+
+from components.publish.style import DENSITY, colour, save, sheet
+
+PANELS = {
+    "val_mae": "MAE on the validation images (people)",
+    "counting_loss": "counting loss",
+    "refinement_loss": "refinement loss",
+}
+
+
+class Panel(NamedTuple):
+    """One picture of a page: an image (H, W, 3) uint8, or a map (h, w) in people per cell."""
+
+    title: str
+    pixels: np.ndarray
+
+
+def curves(metrics_csv: Path, target: Path) -> None:
+    """Validation MAE and losses of one run, by epoch."""
+    compare_curves({"": [metrics_csv]}, target)
+
+
+def compare_curves(runs: Mapping[str, Sequence[Path]], target: Path) -> None:
+    """The same for several experiments: a thin line a seed, a bold one for their mean. Keys are the titles."""
+    histories = {title: [read_metrics(path) for path in paths] for title, paths in runs.items()}
+    recorded = [name for name in PANELS if any(_has(run, name) for seeds in histories.values() for run in seeds)]
+    figure, [row] = sheet(1, len(recorded), 4.2, 3.1)
+    for axes, name in zip(row, recorded, strict=True):
+        for place, (title, seeds) in enumerate(histories.items()):
+            _seed_lines(axes, name, [run for run in seeds if _has(run, name)], colour(place), title)
+        axes.set(title=PANELS[name], xlabel="epoch", yscale="linear" if name == "val_mae" else "log")
+    if any(runs):
+        handles, labels = row[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=4)
+    save(figure, target)
+
+
+def read_metrics(path: Path) -> dict[str, np.ndarray]:
+    """The columns of a run's `metrics.csv`; what an epoch did not measure is NaN."""
+    with path.open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    return {name: np.array([float(row[name] or "nan") for row in rows]) for name in ("epoch", *PANELS)}
+
+
+def predictions(examples: Sequence[tuple[str, np.ndarray, np.ndarray, np.ndarray]], target: Path) -> None:
+    """A page of (id, image (H, W, 3) uint8, true map (h, w), predicted map (h, w)), one row each, with their counts."""
+    rows = [
+        [Panel(name, image), Panel(f"target: {_people(truth)}", truth), Panel(f"predicted: {_people(found)}", found)]
+        for name, image, truth, found in examples
+    ]
+    page(rows, target)
+
+
+def page(rows: Sequence[Sequence[Panel]], target: Path) -> None:
+    """Images and maps side by side. The maps of a row share one colour scale, from 0 to the largest cell in it."""
+    height, width = rows[0][0].pixels.shape[:2]
+    figure, grid = sheet(len(rows), len(rows[0]), 2.3, 2.3 * height / width + 0.35)
+    for panels, axes in zip(rows, grid, strict=True):
+        top = max(float(panel.pixels.max()) for panel in panels if panel.pixels.ndim == 2)
+        shown = [_show(place, panel, top) for place, panel in zip(axes, panels, strict=True)]
+        bar = figure.colorbar(shown[-1], ax=axes, fraction=0.03, pad=0.01, aspect=14)
+        bar.set_label("people per cell")
+        bar.outline.set_visible(False)
+    save(figure, target)
+
+
+def counted(title: str, density: np.ndarray) -> Panel:
+    """A map with its sum in the title."""
+    return Panel(f"{title}\n{_people(density)}", density)
+
+
+def _show(axes: Axes, panel: Panel, top: float) -> AxesImage:
+    shown = axes.imshow(panel.pixels, cmap=DENSITY, vmin=0, vmax=top)  # a picture in RGB has no use for the last three
+    axes.set_title(panel.title)
+    axes.set_axis_off()
+    return shown
+
+
+def _people(density: np.ndarray) -> str:
+    return f"{float(density.sum()):.1f} people"
+
+
+def _has(run: Mapping[str, np.ndarray], name: str) -> bool:
+    return bool(np.isfinite(run[name]).any())
+
+
+def _seed_lines(axes: Axes, name: str, runs: Sequence[Mapping[str, np.ndarray]], tone: str, title: str) -> None:
+    """A thin line for each run, over the epochs that it measured, and a bold one for their mean."""
+    for run in runs:
+        measured = np.isfinite(run[name])
+        axes.plot(run["epoch"][measured], run[name][measured], color=tone, linewidth=0.8, alpha=0.45)
+    if runs:
+        shared = min(len(run["epoch"]) for run in runs)
+        mean = np.mean([run[name][:shared] for run in runs], axis=0)
+        measured = np.isfinite(mean)
+        axes.plot(runs[0]["epoch"][:shared][measured], mean[measured], color=tone, linewidth=2, label=title)

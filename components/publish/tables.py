@@ -1,0 +1,120 @@
+"""One table, four ways to write it: Markdown, CSV, LaTeX (booktabs) and plain text. HTML is the report's template.
+
+A cell is text or a `Measured` number with its interval. Only CSV takes the interval apart, into columns of its own."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.evaluation.metrics import Estimate
+
+LATEX = str.maketrans(
+    {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {c: "\\" + c for c in "&%$#_{}"}
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A number as a table prints it: `12.3 [10.1, 14.2]`."""
+
+    estimate: Estimate
+    digits: int = 1
+    signed: bool = False
+
+    def __str__(self) -> str:
+        value, low, high = (f"{number:{'+' if self.signed else ''}.{self.digits}f}" for number in self.estimate)
+        return f"{value} [{low}, {high}]"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A name for its files, a caption, a head, rows of as many cells, and notes below."""
+
+    name: str
+    caption: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str | Measured, ...], ...]
+    notes: tuple[str, ...] = ()
+
+    def choose(self, *columns: str) -> Table:
+        """The same rows with these columns alone."""
+        places = [self.head.index(column) for column in columns]
+        rows = tuple(tuple(row[place] for place in places) for row in self.rows)
+        return Table(self.name, self.caption, columns, rows, self.notes)
+
+
+def write(table: Table, folder: Path) -> None:
+    """`<name>.md`, `<name>.csv` and `<name>.tex`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for suffix, text in ((".md", markdown(table)), (".csv", comma_separated(table)), (".tex", latex(table))):
+        (folder / (table.name + suffix)).write_text(text, newline="")
+
+
+def markdown(table: Table) -> str:
+    lines = [_pipes(table.head), _pipes(("---",) * len(table.head)), *(_pipes(row) for row in table.rows)]
+    return "\n".join([f"**{table.caption}**", "", *lines, "", *(f"- {note}" for note in table.notes)]) + "\n"
+
+
+def comma_separated(table: Table) -> str:
+    """Columns of `Measured` numbers become three: value, low and high, unrounded."""
+    wide = [any(isinstance(row[i], Measured) for row in table.rows) for i in range(len(table.head))]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for row in (table.head, *table.rows):
+        writer.writerow([part for cell, three in zip(row, wide, strict=True) for part in _apart(cell, three)])
+    return text.getvalue()
+
+
+def latex(table: Table) -> str:
+    """A `table` environment; needs booktabs and graphicx."""
+    body = [_ampersands(row) for row in table.rows]
+    notes = [rf"\par\smallskip\footnotesize {escape_latex(' '.join(table.notes))}"] if table.notes else []
+    return "\n".join(
+        [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{escape_latex(table.caption)}}}",
+            rf"\label{{tab:{table.name}}}",
+            r"\resizebox{\textwidth}{!}{%",
+            rf"\begin{{tabular}}{{{'l' * len(table.head)}}}",
+            r"\toprule",
+            _ampersands(table.head),
+            r"\midrule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}}",
+            *notes,
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+def plain(table: Table) -> str:
+    """Columns padded with spaces, for a terminal."""
+    lines = [tuple(str(cell) for cell in row) for row in (table.head, *table.rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    padded = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    return "\n".join([table.caption, "", padded[0], "-" * sum(widths, 2 * len(widths) - 2), *padded[1:]])
+
+
+def escape_latex(text: str) -> str:
+    return text.translate(LATEX)
+
+
+def _pipes(cells: tuple[str | Measured, ...]) -> str:
+    return "| " + " | ".join(str(cell).replace("|", r"\|").replace("\n", " ") for cell in cells) + " |"
+
+
+def _ampersands(cells: tuple[str | Measured, ...]) -> str:
+    return " & ".join(escape_latex(str(cell)) for cell in cells) + r" \\"
+
+
+def _apart(cell: str | Measured, three: bool) -> list[str | float]:
+    if isinstance(cell, Measured):
+        return list(cell.estimate)
+    return [cell, f"{cell} low", f"{cell} high"] if three else [cell]
