@@ -45,6 +45,12 @@ class PackWriter:
         np.lib.format.write_array_header_1_0(self._file, header)
 
 
+def keep(folder: Path, numbers: list[int]) -> None:
+    """Let a pack hold these arrays alone, in this order; the bytes of the others stay in the file, unread."""
+    index = np.load(folder / "index.npy")
+    np.save(folder / "index.npy", index[numbers])
+
+
 class Pack:
     """The arrays of a pack, by their number."""
 

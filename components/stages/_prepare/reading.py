@@ -1,0 +1,88 @@
+"""One raw sample made ready: decoded, upright, RGB, scaled, its dots checked. Raw files are untrusted."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from components.crowd import Dataset, Problem, RawSample
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A prepared image (H, W, 3) uint8 and its dots (N, 2) in prepared pixels."""
+
+    id: str
+    half: str | None  # "train" or "test" where the data set is published with such halves
+    pixels: np.ndarray
+    dots: np.ndarray
+    scale: float  # prepared pixels per raw pixel
+    sha256: str
+
+
+def read(dataset: Dataset, longest_side: int | None, problems: list[Problem]) -> Iterator[Ready]:
+    """Every usable image of a data set, one at a time; what is wrong with the others is added to `problems`."""
+    for sample in dataset.samples(problems):
+        try:
+            image, sha256 = decode(sample)
+        except ValueError as error:
+            problems.append(Problem(name(sample), str(error), "the image is left out"))
+            continue
+        dots = clean(sample.dots, image.size, name(sample), problems)
+        small, scale = shrink(image, longest_side)
+        stretch = np.array(small.size) / image.size
+        yield Ready(sample.id, sample.split, np.asarray(small), dots * stretch, scale, sha256)
+
+
+def name(sample: RawSample) -> str:
+    """What to call a sample in the report: its file, or the id of a made image."""
+    return str(sample.image) if isinstance(sample.image, Path) else sample.id
+
+
+def decode(sample: RawSample) -> tuple[Image.Image, str]:
+    """The RGB image, turned as its EXIF orientation says, and the SHA-256 of the raw bytes.
+
+    Raises ValueError: what cannot be decoded, or is larger than Pillow's bound on pixels (a decompression bomb)."""
+    if not isinstance(sample.image, Path):
+        pixels = np.asarray(sample.image)
+        return Image.fromarray(pixels), hashlib.sha256(pixels.tobytes()).hexdigest()
+    try:
+        with warnings.catch_warnings(), Image.open(sample.image) as image:
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            upright = ImageOps.exif_transpose(image).convert("RGB")
+    except Exception as error:  # a damaged file fails in Pillow's decoders with errors of any type
+        raise ValueError(f"cannot be decoded ({type(error).__name__})") from None
+    return upright, hashlib.sha256(sample.image.read_bytes()).hexdigest()
+
+
+def clean(dots: np.ndarray, size: tuple[int, int], file: str, problems: list[Problem]) -> np.ndarray:
+    """Dots (N, 2) without those that are not numbers or lie outside; an image of width W spans x = 0 to W inclusive.
+
+    Coinciding dots stay: they are people who share a pixel."""
+    finite = np.isfinite(dots).all(axis=1)
+    inside = finite & (dots >= 0).all(axis=1) & (dots <= size).all(axis=1)
+    kept = dots[inside]
+    shared = len(kept) - len(np.unique(kept, axis=0))
+    for number, what, action in (
+        ((~finite).sum(), "whose place is not a number", "dropped"),
+        ((finite & ~inside).sum(), f"outside the image of {size[0]} x {size[1]} px", "dropped"),
+        (shared, "in the same place as another", "kept: they are people too"),
+    ):
+        if number:
+            problems.append(Problem(file, f"{number} {'dot' if number == 1 else 'dots'} {what}", action))
+    return kept
+
+
+def shrink(image: Image.Image, longest_side: int | None) -> tuple[Image.Image, float]:
+    """The image with no side above `longest_side`, and the scale; a smaller image is not enlarged."""
+    scale = min(1.0, longest_side / max(image.size)) if longest_side else 1.0
+    if scale == 1.0:
+        return image, scale
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.LANCZOS), scale

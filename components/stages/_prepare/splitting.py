@@ -1,0 +1,66 @@
+"""Which image is for training, for validation, for the test: copies of one picture stay on one side.
+
+A published test half stays the test split, and a training image that stands in it again is dropped: kept, it would
+show the counter a test image. Where there is no test half, a share is cut off as well. Groups are cut
+off in the order of a hash of the seed and an id, so images that are added later hardly move the others."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from components.crowd import SPLITS
+from components.params import Split
+
+DROPPED = "dropped"
+
+
+def assign(ids: list[str], halves: list[str | None], groups: list[int], shares: Split, where: str) -> list[str]:
+    """A split, or "dropped", for every image. Raises ValueError when a split stays empty."""
+    tested = {group for half, group in zip(halves, groups, strict=True) if half == "test"}
+    splits = [_given(half, group in tested) for half, group in zip(halves, groups, strict=True)]
+    open_groups = _in_order(ids, groups, splits, shares.seed)
+    number = splits.count("train")
+    cut = {"val": shares.val} if tested else {"test": shares.test, "val": shares.val}
+    for split, share in cut.items():
+        for group in _first(open_groups, max(1, round(share * number))):
+            for index in open_groups.pop(group):
+                splits[index] = split
+    _none_empty(splits, where)
+    return splits
+
+
+def _given(half: str | None, tested: bool) -> str:
+    """What is settled before anything is cut off; "train" is what may still be cut."""
+    if half == "test":
+        return "test"
+    return DROPPED if tested else "train"
+
+
+def _in_order(ids: list[str], groups: list[int], splits: list[str], seed: int) -> dict[int, list[int]]:
+    """Groups -> their images' indices, for training images, in an order that depends on seed and ids alone."""
+    members: dict[int, list[int]] = {}
+    for index, (group, split) in enumerate(zip(groups, splits, strict=True)):
+        if split == "train":
+            members.setdefault(group, []).append(index)
+    rank = {group: sha256(f"{seed}/{ids[indices[0]]}".encode()).digest() for group, indices in members.items()}
+    return {group: members[group] for group in sorted(members, key=rank.__getitem__)}
+
+
+def _first(members: dict[int, list[int]], number: int) -> list[int]:
+    """The first groups that hold at least `number` images together, or all of them."""
+    taken, images = [], 0
+    for group, indices in members.items():
+        if images >= number:
+            break
+        taken.append(group)
+        images += len(indices)
+    return taken
+
+
+def _none_empty(splits: list[str], where: str) -> None:
+    empty = [split for split in SPLITS if split not in splits]
+    if empty:
+        raise ValueError(
+            f"{where}: no image is left for {' and '.join(empty)} of {len(splits)} usable images; "
+            "give more images or smaller shares in `split`"
+        )

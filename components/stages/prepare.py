@@ -1,0 +1,142 @@
+"""`python -m components.stages.prepare STUDY DATASET`: raw layout -> manifest.parquet, packed images, a data report.
+
+Images stream through, one in memory at a time. The manifest is written last, under a temporary name: where it stands,
+everything beside it is complete. The same raw data and params give the same bytes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from components import plugins
+from components.crowd import Problem
+from components.packing import PackWriter, keep
+from components.params import DatasetEntry, Study
+from components.prepared import SCHEMA
+from components.stages import _command
+from components.stages._layout import Layout
+from components.stages._prepare import copies, report, splitting
+from components.stages._prepare.reading import Ready, read
+
+LINE_EVERY = 100  # images, where there is no terminal to draw a bar on
+
+
+def main(study: Study, layout: Layout, name: str) -> None:
+    entry = _command.entry(study.datasets, name, "datasets", study)
+    prepare(entry, f"{layout.params}: datasets.{name}", f"Data set {name}", layout.prepared(name))
+
+
+def prepare(entry: DatasetEntry, where: str, title: str, folder: Path) -> None:
+    """Write one prepared data set. Raises ValueError: options, a missing folder, no usable image, an empty split."""
+    options = plugins.resolve("dataset", entry.source, f"{where}.source")
+    dataset = plugins.build("dataset", entry.source.kind, options)
+    (folder / "manifest.parquet").unlink(missing_ok=True)
+    problems: list[Problem] = []
+    images = read(dataset, entry.longest_side, problems)
+    rows, halves = _pack(_progress(images, len(dataset), title), folder / "images")
+    if not rows:
+        raise ValueError(f"{where}: no usable image among {len(dataset)}; first problem: {': '.join(problems[0][:2])}")
+    splits = splitting.assign(
+        [row["id"] for row in rows], halves, [row["group"] for row in rows], entry.split, f"{where}.split"
+    )
+    kept = _settle(rows, splits, folder / "images")
+    notes = _notes(entry, rows, splits, halves)
+    report.write(folder, report.contents(title, kept, problems + _copies(rows, splits), notes))
+    _write_manifest(kept, folder / "manifest.parquet")
+    print(f"{title}: {_summary(kept)}, {len(problems)} problems: {folder / 'report.md'}")
+
+
+def _pack(images: Iterable[Ready], folder: Path) -> tuple[list[dict[str, Any]], list[str | None]]:
+    """Pack the images; give the manifest's rows, still without splits, and the published half of each."""
+    rows, halves, looks = [], [], []
+    with PackWriter(folder, np.uint8) as pack:
+        for image in images:
+            pack.append(image.pixels)
+            rows.append(_row(image))
+            halves.append(image.half)
+            looks.append(copies.look(image.pixels))
+    if rows:
+        hashes, thumbnails = (np.stack(column) for column in zip(*looks, strict=True))
+        for row, group in zip(rows, copies.groups(hashes, thumbnails).tolist(), strict=True):
+            row["group"] = group
+    return rows, halves
+
+
+def _row(image: Ready) -> dict[str, Any]:
+    height, width = image.pixels.shape[:2]
+    x, y = image.dots.T.tolist()
+    return {
+        "id": image.id,
+        "height": height,
+        "width": width,
+        "scale": image.scale,
+        "x": x,
+        "y": y,
+        "sha256": image.sha256,
+    }
+
+
+def _settle(rows: list[dict[str, Any]], splits: list[str], images: Path) -> list[dict[str, Any]]:
+    """Enter the splits, and leave dropped images out of rows and pack."""
+    for row, split in zip(rows, splits, strict=True):
+        row["split"] = split
+    numbers = [number for number, split in enumerate(splits) if split != splitting.DROPPED]
+    keep(images, numbers)
+    return [rows[number] for number in numbers]
+
+
+def _copies(rows: list[dict[str, Any]], splits: list[str]) -> list[Problem]:
+    """One problem for every image that is a copy of an earlier one, or of a test image."""
+    members: dict[int, list[int]] = {}
+    for index, row in enumerate(rows):
+        members.setdefault(row["group"], []).append(index)
+    found = []
+    for indices in (indices for indices in members.values() if len(indices) > 1):
+        dropped = [index for index in indices if splits[index] == splitting.DROPPED]
+        for index in dropped or indices[1:]:
+            other = next(other for other in indices if other not in dropped and other != index)
+            action = "dropped: it would leak into training" if dropped else f"kept beside it, in {splits[index]}"
+            found.append(Problem(rows[index]["id"], f"is a copy of {rows[other]['id']}", action))
+    return found
+
+
+def _notes(entry: DatasetEntry, rows: list[dict[str, Any]], splits: list[str], halves: list[str | None]) -> list[str]:
+    shares = f"validation {entry.split.val:g} of the training images, by seed {entry.split.seed}"
+    if "test" in halves:
+        return [f"The test split is the published test half; {shares}."]
+    published = "only a training half was found" if "train" in halves else "the data set has no halves of its own"
+    return [f"The test split is ours ({published}): {entry.split.test:g} of the images; {shares}."]
+
+
+def _write_manifest(rows: list[dict[str, Any]], path: Path) -> None:
+    partial = path.with_suffix(".partial")
+    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), partial)
+    partial.replace(path)
+
+
+def _summary(rows: list[dict[str, Any]]) -> str:
+    splits = [row["split"] for row in rows]
+    parts = ", ".join(f"{splits.count(split)} {split}" for split in dict.fromkeys(sorted(splits)))
+    return f"{len(rows)} images ({parts}), {sum(len(row['x']) for row in rows)} dots"
+
+
+def _progress(images: Iterator[Ready], total: int, title: str) -> Iterator[Ready]:
+    """A bar on a terminal, a line every hundred images elsewhere."""
+    if sys.stderr.isatty():
+        yield from tqdm(images, title, total, unit=" images")
+        return
+    for number, image in enumerate(images, 1):
+        yield image
+        if number % LINE_EVERY == 0:
+            print(f"{title}: {number} of {total} images", flush=True)
+
+
+if __name__ == "__main__":
+    _command.run(main, "study", "dataset")
