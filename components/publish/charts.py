@@ -13,24 +13,23 @@ from matplotlib.ticker import MaxNLocator
 
 from components.evaluation.metrics import mae
 from components.evaluation.scored import Scored
-from components.publish.style import GREY, colour, save, sheet
+from components.publish.style import GREY, colour, drawing
 
 COLUMNS = 4
 
 
 def scatter(results: Mapping[str, Scored], target: Path) -> None:
     """Predicted against true counts, a panel an experiment and a point for each image and seed, on shared axes."""
-    low, high = _limits(results)
+    limits = _limits(results)
     rows = -(-len(results) // COLUMNS)
-    figure, grid = sheet(rows, min(COLUMNS, len(results)), 2.6, 2.8)
-    every = [axes for row in grid for axes in row]
-    for place, (title, scored) in enumerate(results.items()):
-        _counts(every[place], scored, place, (low, high))
-        every[place].set_title(f"{title}\nMAE {mae(scored.truth, scored.prediction).mean():.1f}")
-    _hide(every[len(results) :])
-    figure.supxlabel("people annotated", fontsize=9)
-    figure.supylabel("people predicted", fontsize=9)
-    save(figure, target)
+    with drawing(target, rows, min(COLUMNS, len(results)), 2.6, 2.8) as (figure, grid):
+        every = [axes for row in grid for axes in row]
+        for place, (title, scored) in enumerate(results.items()):
+            _counts(every[place], scored, place, limits)
+            every[place].set_title(f"{title}\nMAE {mae(scored.truth, scored.prediction).mean():.1f}")
+        _hide(every[len(results) :])
+        figure.supxlabel("people annotated", fontsize=9)
+        figure.supylabel("people predicted", fontsize=9)
 
 
 def search(trials: Path, target: Path) -> None:
@@ -38,13 +37,12 @@ def search(trials: Path, target: Path) -> None:
     table = pq.read_table(trials)
     dimensions = [name for name in table.column_names if name.startswith("config.")]
     rows, columns = -(-(1 + len(dimensions)) // 3), min(3, 1 + len(dimensions))
-    figure, grid = sheet(rows, columns, 3.1, 2.6)
-    every = [axes for row in grid for axes in row]
-    _history(every[0], np.array(table["val_mae"].to_pylist(), float))
-    for axes, name in zip(every[1:], dimensions, strict=False):
-        _dimension(axes, table, name)
-    _hide(every[1 + len(dimensions) :])
-    save(figure, target)
+    with drawing(target, rows, columns, 3.1, 2.6) as (_, grid):
+        every = [axes for row in grid for axes in row]
+        _history(every[0], np.array(table["val_mae"].to_pylist(), float))
+        for axes, name in zip(every[1:], dimensions, strict=False):
+            _dimension(axes, table, name)
+        _hide(every[1 + len(dimensions) :])
 
 
 def _limits(results: Mapping[str, Scored]) -> tuple[float, float]:
@@ -70,12 +68,15 @@ def _history(axes: Axes, errors: np.ndarray) -> None:
 
 
 def _dimension(axes: Axes, table: pa.Table, name: str) -> None:
-    values, errors = table[name].to_pylist(), table["val_mae"].to_pylist()
-    axes.scatter(values, errors, s=22, color=colour(0))
-    numeric = all(isinstance(value, int | float) and value > 0 for value in values)
-    axes.set(
-        title=name.removeprefix("config."), xscale="log" if numeric and max(values) > 10 * min(values) else "linear"
-    )
+    """MAE along one dimension: a logarithmic axis for wide ranges, names for what is not a real number."""
+    trials = sorted(zip(table[name].to_pylist(), table["val_mae"].to_pylist(), strict=True))
+    real = pa.types.is_floating(table[name].type)
+    values = [value if real else str(value) for value, _ in trials]
+    axes.scatter(values, [error for _, error in trials], s=22, color=colour(0))
+    if real and 0 < 10 * trials[0][0] < trials[-1][0]:
+        axes.set_xscale("log")
+    axes.set_title(name.removeprefix("config."))
+    axes.margins(x=0.12)
 
 
 def _hide(axes: list[Axes]) -> None:

@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
+from matplotlib.ticker import LogLocator, NullLocator
 
-from components.publish.style import DENSITY, colour, save, sheet
+from components.publish.style import DENSITY, colour, drawing
 
 PANELS = {
     "val_mae": "MAE on the validation images (people)",
@@ -36,15 +37,15 @@ def compare_curves(runs: Mapping[str, Sequence[Path]], target: Path) -> None:
     """The same for several experiments: a thin line a seed, a bold one for their mean. Keys are the titles."""
     histories = {title: [read_metrics(path) for path in paths] for title, paths in runs.items()}
     recorded = [name for name in PANELS if any(_has(run, name) for seeds in histories.values() for run in seeds)]
-    figure, [row] = sheet(1, len(recorded), 4.2, 3.1)
-    for axes, name in zip(row, recorded, strict=True):
-        for place, (title, seeds) in enumerate(histories.items()):
-            _seed_lines(axes, name, [run for run in seeds if _has(run, name)], colour(place), title)
-        axes.set(title=PANELS[name], xlabel="epoch", yscale="linear" if name == "val_mae" else "log")
-    if any(runs):
-        handles, labels = row[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=4)
-    save(figure, target)
+    with drawing(target, 1, len(recorded), 4.2, 3.1) as (figure, [row]):
+        for axes, name in zip(row, recorded, strict=True):
+            for place, (title, seeds) in enumerate(histories.items()):
+                _seed_lines(axes, name, [run for run in seeds if _has(run, name)], colour(place), title)
+            axes.set(title=PANELS[name], xlabel="epoch")
+            if name != "val_mae":
+                _logarithmic(axes)
+        if any(runs):
+            figure.legend(*row[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
 
 
 def read_metrics(path: Path) -> dict[str, np.ndarray]:
@@ -66,14 +67,13 @@ def predictions(examples: Sequence[tuple[str, np.ndarray, np.ndarray, np.ndarray
 def page(rows: Sequence[Sequence[Panel]], target: Path) -> None:
     """Images and maps side by side. The maps of a row share one colour scale, from 0 to the largest cell in it."""
     height, width = rows[0][0].pixels.shape[:2]
-    figure, grid = sheet(len(rows), len(rows[0]), 2.3, 2.3 * height / width + 0.35)
-    for panels, axes in zip(rows, grid, strict=True):
-        top = max(float(panel.pixels.max()) for panel in panels if panel.pixels.ndim == 2)
-        shown = [_show(place, panel, top) for place, panel in zip(axes, panels, strict=True)]
-        bar = figure.colorbar(shown[-1], ax=axes, fraction=0.03, pad=0.01, aspect=14)
-        bar.set_label("people per cell")
-        bar.outline.set_visible(False)
-    save(figure, target)
+    with drawing(target, len(rows), len(rows[0]), 2.3, 2.3 * height / width + 0.35) as (figure, grid):
+        for panels, row in zip(rows, grid, strict=True):
+            top = max(float(panel.pixels.max()) for panel in panels if panel.pixels.ndim == 2)
+            shown = [_show(axes, panel, top) for axes, panel in zip(row, panels, strict=True)]
+            bar = figure.colorbar(shown[-1], ax=row, fraction=0.03, pad=0.01, shrink=0.8)
+            bar.set_label("people per cell")
+            bar.outline.set_visible(False)
 
 
 def counted(title: str, density: np.ndarray) -> Panel:
@@ -88,12 +88,19 @@ def _show(axes: Axes, panel: Panel, top: float) -> AxesImage:
     return shown
 
 
+def _logarithmic(axes: Axes) -> None:
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter("{x:g}")
+
+
 def _people(density: np.ndarray) -> str:
     return f"{float(density.sum()):.1f} people"
 
 
 def _has(run: Mapping[str, np.ndarray], name: str) -> bool:
-    return bool(np.isfinite(run[name]).any())
+    return bool((run[name] > 0).any())
 
 
 def _seed_lines(axes: Axes, name: str, runs: Sequence[Mapping[str, np.ndarray]], tone: str, title: str) -> None:

@@ -50,7 +50,7 @@ def section(name: str) -> list[PublishedRow]:
 def beside(name: str | None, counter: str, key: str | None) -> list[PublishedRow]:
     """The cells that an experiment with this counter and `published` key stands beside: none where `key` is none.
 
-    Without a section these are cells on other data sets, for orientation alone. A figure printed twice is given once."""
+    Without a section these are cells on other data sets, for orientation alone. A figure printed twice comes once."""
     candidates = rows() if name is None else section(name)
     found = [row for row in candidates if key and row.key == key and row.method.lower() == counter.lower()]
     return list({(row.dataset, row.mae): row for row in reversed(found)}.values())[::-1]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+Grid = list[list[Axes]]
 # Okabe & Ito, "Color universal design", 2008; without its yellow, which is faint on white
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 GREY = "#6b6b6b"
 DENSITY = "viridis"
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.titlesize": 9.5,
@@ -31,20 +35,15 @@ STYLE = {
 }
 
 
-def sheet(rows: int, columns: int, width: float, height: float) -> tuple[Figure, list[list[Axes]]]:
-    """A figure of rows x columns axes, each about width x height inches."""
+@contextmanager
+def drawing(target: Path, rows: int, columns: int, width: float, height: float) -> Iterator[tuple[Figure, Grid]]:
+    """A figure of rows x columns axes, each about width x height inches; drawn again, the PNG has the same bytes."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(columns * width, rows * height), layout="constrained", facecolor="white")
-        axes = figure.subplots(rows, columns, squeeze=False)
-    return figure, [list(row) for row in axes]
+        yield figure, [list(row) for row in figure.subplots(rows, columns, squeeze=False)]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(target, dpi=150, metadata={"Software": None})
 
 
 def colour(place: int) -> str:
     return PALETTE[place % len(PALETTE)]
-
-
-def save(figure: Figure, target: Path) -> None:
-    """Write a PNG whose bytes depend on the figure alone."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with matplotlib.rc_context(STYLE):
-        figure.savefig(target, dpi=150, metadata={"Software": None})
