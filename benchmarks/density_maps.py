@@ -67,7 +67,7 @@ def compare(people: int, full: bool) -> float:
     return ratio
 
 
-def annotations(root: Path) -> Iterator[tuple[np.ndarray, tuple[int, int]]]:
+def training_images(root: Path) -> Iterator[tuple[np.ndarray, tuple[int, int]]]:
     """Dots (N, 2) and (height, width) of every training image of both parts."""
     for truth in sorted(root.glob("part_*/train_data/ground-truth/GT_*.mat")):
         with Image.open(truth.parents[1] / "images" / f"{truth.stem.removeprefix('GT_')}.jpg") as image:
@@ -78,7 +78,7 @@ def annotations(root: Path) -> Iterator[tuple[np.ndarray, tuple[int, int]]]:
 
 def rasterize_all(root: Path) -> float:
     """Print how long all training images take, and the largest error of a sum; the seconds."""
-    read, images = timed(lambda: list(annotations(root)))
+    read, images = timed(lambda: list(training_images(root)))
     seconds, maps = timed(lambda: [ours(dots, size) for dots, size in images])
     people = sum(len(dots) for dots, _ in images)
     worst = max(abs(drawn.sum(dtype=np.float64) - len(dots)) for drawn, (dots, _) in zip(maps, images, strict=True))

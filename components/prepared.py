@@ -40,9 +40,15 @@ class Row(NamedTuple):
 
 
 class Prepared:
-    """Rows, images (H, W, 3) uint8 memory-mapped, and by the same number the annotation maps of `maps` folders."""
+    """Rows, images (H, W, 3) uint8 memory-mapped, and by the same number the annotation maps of `maps` folders.
+
+    Raises ValueError where the folder has no manifest yet."""
 
     def __init__(self, folder: Path) -> None:
+        if not (folder / "manifest.parquet").exists():
+            raise ValueError(
+                f"{folder}: {folder.name} is not prepared yet; run `components.stages.prepare` for it first"
+            )
         self.folder = folder
         table = pq.read_table(folder / "manifest.parquet", schema=SCHEMA)
         self.rows = [

@@ -108,3 +108,10 @@ def test_a_mistake_is_one_line_and_exit_code_2(project: Path, name: str, says: s
     assert says in result.stderr
     assert result.stderr.count("\n") == 1
     assert not (project / "out/small/maps").exists()
+
+
+def test_data_that_is_not_prepared_is_asked_for(project: Path) -> None:
+    (Layout("small").prepared("crowd") / "manifest.parquet").unlink()
+    result = _stage("small", "wide")
+    assert result.returncode == 2
+    assert result.stderr.strip().endswith("crowd is not prepared yet; run `components.stages.prepare` for it first")

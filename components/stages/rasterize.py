@@ -1,12 +1,12 @@
-"""Draw the annotation maps of one entry of `maps`: a pack of (ceil(H/4), ceil(W/4)) float32 maps, people per cell.
+"""Draw the annotation maps of one entry of `maps`: `python -m components.stages.rasterize STUDY MAP`.
 
-Map i belongs to row i of the manifest. Drawing is exact and cheaper than reading: one core does it."""
+The pack holds float32 maps (ceil(H/4), ceil(W/4)) in people per cell. Map i belongs to row i of the
+manifest. One core is enough: `benchmarks/density_maps.py` measures it."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from components import plugins
 from components.density_maps._gaussian import draw
+from components.density_maps.drawn import Kernel
 from components.packing import PackWriter
 from components.params import Study
 from components.prepared import Prepared, Row
@@ -32,7 +33,7 @@ def rasterize(study: Study, layout: Layout, name: str) -> None:
             pack.append(annotation_map(row, kernel))
 
 
-def annotation_map(row: Row, kernel: Any) -> np.ndarray:
+def annotation_map(row: Row, kernel: Kernel) -> np.ndarray:
     """The map (ceil(H/4), ceil(W/4)) float32 of one image, people per cell; `kernel` gives its dots' bandwidths."""
     sigmas = torch.from_numpy(kernel.bandwidths(row.dots))
     drawn = draw(torch.from_numpy(row.dots), sigmas, (row.height, row.width)).numpy()
@@ -53,10 +54,6 @@ def _shown(rows: Sequence[Row], title: str) -> Iterator[Row]:
             print(f"{title}: {done} of {len(rows)} maps", flush=True)
 
 
-def main() -> None:
+if __name__ == "__main__":
     torch.set_num_threads(1)
     run(rasterize, "study", "map")
-
-
-if __name__ == "__main__":
-    main()

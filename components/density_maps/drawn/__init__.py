@@ -1,0 +1,12 @@
+"""Kinds of hand-crafted density maps: a file says how wide the Gaussian of each dot is; `_gaussian.py` draws them."""
+
+from typing import Protocol
+
+import numpy as np
+
+
+class Kernel(Protocol):
+    """What `build(Params)` of a file in this folder returns."""
+
+    def bandwidths(self, dots: np.ndarray) -> np.ndarray:
+        """The sigmas (N,), above 0, of dots (N, 2), both in pixels; N may be 0."""
