@@ -8,6 +8,7 @@ import csv
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from components.evaluation.metrics import Estimate
 
@@ -25,9 +26,22 @@ class Measured:
     digits: int = 1
     signed: bool = False
 
+    @property
+    def value(self) -> str:
+        return self._print(self.estimate.value)
+
+    @property
+    def interval(self) -> str:
+        return f"[{self._print(self.estimate.low)}, {self._print(self.estimate.high)}]"
+
     def __str__(self) -> str:
-        value, low, high = (f"{number:{'+' if self.signed else ''}.{self.digits}f}" for number in self.estimate)
-        return f"{value} [{low}, {high}]"
+        return f"{self.value} {self.interval}"
+
+    def _print(self, number: float) -> str:
+        return f"{number:{'+' if self.signed else ''}.{self.digits}f}"
+
+
+Cell: TypeAlias = str | Measured
 
 
 @dataclass(frozen=True)
@@ -37,7 +51,7 @@ class Table:
     name: str
     caption: str
     head: tuple[str, ...]
-    rows: tuple[tuple[str | Measured, ...], ...]
+    rows: tuple[tuple[Cell, ...], ...]
     notes: tuple[str, ...] = ()
 
     def choose(self, *columns: str) -> Table:
@@ -106,15 +120,15 @@ def escape_latex(text: str) -> str:
     return text.translate(LATEX)
 
 
-def _pipes(cells: tuple[str | Measured, ...]) -> str:
+def _pipes(cells: tuple[Cell, ...]) -> str:
     return "| " + " | ".join(str(cell).replace("|", r"\|").replace("\n", " ") for cell in cells) + " |"
 
 
-def _ampersands(cells: tuple[str | Measured, ...]) -> str:
+def _ampersands(cells: tuple[Cell, ...]) -> str:
     return " & ".join(escape_latex(str(cell)) for cell in cells) + r" \\"
 
 
-def _apart(cell: str | Measured, three: bool) -> list[str | float]:
+def _apart(cell: Cell, three: bool) -> list[str | float]:
     if isinstance(cell, Measured):
         return list(cell.estimate)
     return [cell, f"{cell} low", f"{cell} high"] if three else [cell]

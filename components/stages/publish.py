@@ -1,0 +1,93 @@
+"""Tables, figures and the report of a study: `python -m components.stages.publish STUDY`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from components.evaluation import scored
+from components.evaluation.metrics import Difference, estimate
+from components.params import Study
+from components.publish import charts, contents, figures, report, results, tables
+from components.publish.results import Result
+from components.publish.tables import Table
+from components.stages import _pages
+from components.stages._command import run
+from components.stages._layout import Layout
+from components.stages._sections import compose
+
+PRINTED = ("Experiment", "MAE", "RMSE", "NAE", "GAME(1)", "GAME(2)", "GAME(3)")
+
+
+def publish(study: Study, layout: Layout) -> None:
+    """Write `published/`, and print where it is and the results themselves."""
+    found = [measured(study, layout, name) for name in study.experiments]
+    differences = results.differences(found, study.publish.baseline, study.publish.bootstrap)
+    made = tabulate(study, layout, found, differences)
+    for table in made.values():
+        tables.write(table, layout.published / "tables")
+    target = layout.published / "report.html"
+    finding = results.summary(found, study.publish.baseline, differences)
+    report.write(compose(study, found, finding, made, draw(study, layout, found)), target)
+    print(
+        f"{tables.plain(made['results'].choose(*PRINTED))}\n\nreport: {target}\ntables: {layout.published / 'tables'}"
+    )
+
+
+def measured(study: Study, layout: Layout, name: str) -> Result:
+    """What was measured of one experiment. Raises ValueError where it was not evaluated."""
+    if not layout.scores(name).exists():
+        raise ValueError(f"{layout.scores(name)}: is not there; run `dotfield run {study.study}` to its end first")
+    scores, experiment = scored.read(layout.scores(name)), study.experiments[name]
+    return Result(
+        name=name,
+        experiment=experiment,
+        density_map=results.describe_map(study, experiment),
+        records={seed: _json(layout.run(name, seed) / "manifest.json") for seed in scores.seeds},
+        scored=scores,
+        metrics=estimate(scores, study.publish.bootstrap),
+    )
+
+
+def tabulate(study: Study, layout: Layout, found: list[Result], differences: dict[str, Difference]) -> dict[str, Table]:
+    """Every table of the study, by the name of its files."""
+    wanted, times = study.publish, study.publish.bootstrap
+    made = [
+        contents.results(found, times),
+        contents.beside(found, wanted.published),
+        contents.comparisons(found, wanted.baseline, differences, times),
+        *([contents.others(found, wanted.published)] if wanted.published else []),
+        contents.runs(found),
+        *(contents.search(name, layout.search(name) / "trials.parquet") for name in _searched(study, layout)),
+        *(contents.data(name, _json(layout.prepared(name) / "report.json")) for name in study.datasets),
+    ]
+    return {table.name: table for table in made}
+
+
+def draw(study: Study, layout: Layout, found: list[Result]) -> dict[str, Path]:
+    """Every figure of the study, by name."""
+    names = ["maps", "curves", "scatter", "predictions", *(f"search-{name}" for name in _searched(study, layout))]
+    files = {name: layout.published / "figures" / f"{name}.png" for name in names}
+    _pages.draw(study, layout, found, files["maps"], files["predictions"])
+    charts.scatter({result.title: result.scored for result in found}, files["scatter"])
+    metrics = {
+        result.title: [layout.run(result.name, s) / "metrics.csv" for s in result.scored.seeds] for result in found
+    }
+    figures.compare_curves(metrics, files["curves"])
+    for name in _searched(study, layout):
+        charts.search(layout.search(name) / "trials.parquet", files[f"search-{name}"])
+    return files
+
+
+def _searched(study: Study, layout: Layout) -> list[str]:
+    """The searches that have ended: they are a leaf of the pipeline, and a report need not wait for them."""
+    return [name for name in study.searches if (layout.search(name) / "trials.parquet").exists()]
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text())
+
+
+if __name__ == "__main__":
+    run(publish, "study")
