@@ -6,10 +6,12 @@ a resize multiplies, and a dot on the far edge still belongs to the last pixel."
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -39,6 +41,9 @@ class RawSample:
 class Dataset(Protocol):
     """A raw layout on disk, or a maker of images: `build(Params)` of a file in `components/datasets`."""
 
+    def __len__(self) -> int:
+        """How many samples there are at most: some may turn out to be unreadable."""
+
     def samples(self, problems: list[Problem]) -> Iterator[RawSample]:
         """Yield every readable sample in a fixed order; append to `problems` what cannot be used, and why."""
 
@@ -67,6 +72,30 @@ class Batch:
     sizes: list[tuple[int, int]]  # (height, width) of the whole images
     dots: list[Tensor]  # B x (N, 2) float64: all dots of the whole images
     annotations: list[Tensor]  # B x (h, w) float32: whole maps on the counter's grid, people per cell
+
+    def only(self, index: int) -> Batch:
+        """The batch of one of its images."""
+        at = slice(index, index + 1)
+        return Batch(
+            self.images[at],
+            self.flipped[at],
+            self.numbers[at],
+            self.windows[at],
+            self.sizes[at],
+            self.dots[at],
+            self.annotations[at],
+        )
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch, its tensors on `device`."""
+        move = partial(Tensor.to, device=device, non_blocking=True)
+        return replace(
+            self,
+            images=move(self.images),
+            flipped=move(self.flipped),
+            dots=[move(each) for each in self.dots],
+            annotations=[move(each) for each in self.annotations],
+        )
 
 
 class Counter(Protocol):

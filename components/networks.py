@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 from torch import nn
 
-OWN = "its own initialisation"  # what a network starts from that was given no weights
+OWN = "its own initialisation"  # what a network was given no weights starts from
 
 Initialisation = Literal["default", "he", "normal"]
 
 
 def initialise(module: nn.Module, how: Initialisation) -> None:
-    """Start every convolution: "he" (He et al. 2015, fan in) and "normal" (N(0, 0.01), MCNN and CSRNet) zero the biases.
+    """Start every convolution: "he" (He et al. 2015, fan in) and "normal" (N(0, 0.01)) set the biases to zero.
 
     "default" leaves PyTorch's own, whose random biases drown the dots in a generator."""
     for layer in module.modules():
@@ -24,3 +25,11 @@ def initialise(module: nn.Module, how: Initialisation) -> None:
             nn.init.normal_(layer.weight, std=0.01)
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
+
+
+def relu_convolutions(features: tuple[int, ...]) -> list[nn.Module]:
+    """C(features[1], 3)-C(features[2], 3)-... on features[0] channels: 3 x 3, size kept, a ReLU behind each."""
+    parts: list[nn.Module] = []
+    for narrow, wide in pairwise(features):
+        parts += [nn.Conv2d(narrow, wide, 3, padding=1), nn.ReLU(inplace=True)]
+    return parts

@@ -67,13 +67,16 @@ class MapEntry(Options):
 
 
 class Training(Options):
-    """What the loop reads; how each network is updated stands in that network's own options."""
+    """What the loop reads; how each network is updated stands in that network's own options.
+
+    `schedule` "cosine" takes every learning rate down to nothing over the epochs, along half a cosine."""
 
     epochs: int = Field(100, ge=1)
     batch_size: int = Field(8, ge=1)
     crop: tuple[int, int] | None = Field(None, description="(height, width) in pixels; none: whole images")
     flip: bool = True
     target_scale: float | None = Field(None, gt=0, description="maps are multiplied by this; none: 640 / stride^2")
+    schedule: Literal["constant", "cosine"] = "cosine"
     validate_every: int = Field(1, ge=1)
     workers: int = Field(1, ge=1, description="Ray Train workers; the order of the samples does not depend on it")
     stop_on_alarm: bool = False

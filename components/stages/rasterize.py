@@ -5,12 +5,8 @@ manifest. One core is enough: `benchmarks/density_maps.py` measures it."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Sequence
-
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from components import plugins
 from components.density_maps._gaussian import draw
@@ -20,6 +16,7 @@ from components.params import Study
 from components.prepared import Prepared, Row
 from components.stages._command import entry, run
 from components.stages._layout import Layout
+from components.stages._progress import shown
 
 
 def rasterize(study: Study, layout: Layout, name: str) -> None:
@@ -29,7 +26,7 @@ def rasterize(study: Study, layout: Layout, name: str) -> None:
     kernel = plugins.build("drawn map", chosen.kernel.kind, options)
     rows = Prepared(layout.prepared(chosen.dataset)).rows
     with PackWriter(layout.maps(name), np.float32) as pack:
-        for row in _shown(rows, f"rasterize {name}"):
+        for row in shown(rows, f"rasterize {name}", len(rows), "maps"):
             pack.append(annotation_map(row, kernel))
 
 
@@ -40,18 +37,6 @@ def annotation_map(row: Row, kernel: Kernel) -> np.ndarray:
     people = len(row.dots)
     assert abs(drawn.sum(dtype=np.float64) - people) <= 1e-4 * max(1, people), f"{row.id}: a map that loses people"
     return drawn
-
-
-def _shown(rows: Sequence[Row], title: str) -> Iterator[Row]:
-    """The rows, with a progress bar on a terminal and a few plain lines elsewhere."""
-    if sys.stderr.isatty():
-        yield from tqdm(rows, title, unit="map")
-        return
-    step = max(1, len(rows) // 4)
-    for done, row in enumerate(rows, start=1):
-        yield row
-        if done % step == 0 or done == len(rows):
-            print(f"{title}: {done} of {len(rows)} maps", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,89 @@
+"""What a run is known by: the fingerprint under which it can be resumed, and the record that stands in its folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import subprocess
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from components.training.fit import State
+from components.training.plan import Plan
+
+LOCK = Path("requirements.lock")
+NAMED = ("torch", "ray", "numpy", "scipy", "pyarrow", "pillow")
+
+
+def fingerprint(values: Any, files: Iterable[Path]) -> str:
+    """Twenty hex digits of `values`, files' contents, the code that makes runs, and the versions that it runs with."""
+    parts = [json.dumps(values, sort_keys=True, default=str), json.dumps(versions()), file_hash([*_code(), *files])]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:20]
+
+
+def data_files(prepared: Path, maps: Path) -> list[Path]:
+    """The files that a run reads."""
+    return [prepared / "manifest.parquet", *sorted((prepared / "images").iterdir()), *sorted(maps.iterdir())]
+
+
+def file_hash(files: Iterable[Path]) -> str:
+    """SHA-256 of the files' contents, in their order."""
+    total = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()
+
+
+def record(plan: Plan, seed: int, state: State, started_from: str, files: list[Path], size: str) -> dict[str, Any]:
+    """manifest.json of a run that ended."""
+    history = state["history"]
+    return {
+        "study": plan.study,
+        "experiment": plan.experiment,
+        "seed": seed,
+        "preset": plan.preset,
+        "started_from": started_from,
+        "resolution": size,
+        "best_epoch": state["best"]["epoch"],
+        "epochs": state["epoch"],
+        "alarms": state["alarms"],
+        "seconds": round(sum(each["seconds"] for each in history), 1),
+        "parameters": sum(value.numel() for name, value in state["model"].items() if name.startswith("counter.")),
+        "git_commit": git_commit(),
+        "data_sha256": file_hash(files),
+        "lock_sha256": file_hash([LOCK]) if LOCK.exists() else None,
+        "versions": versions(),
+        "hardware": hardware(),
+    }
+
+
+def versions() -> dict[str, str]:
+    return {"python": platform.python_version()} | {name: version(name) for name in NAMED}
+
+
+def hardware() -> dict[str, Any]:
+    """The machine that asked for the run; with a cluster of many nodes, the driver's."""
+    gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+    memory = round(psutil.virtual_memory().total / 2**30, 1)
+    return {"machine": platform.machine(), "cpus": psutil.cpu_count(), "memory_gib": memory, "gpus": gpus}
+
+
+def git_commit() -> str | None:
+    """The commit of the work tree, "-dirty" where files differ from it; none outside a repository."""
+    try:
+        done = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=40"], capture_output=True, text=True)
+    except FileNotFoundError:
+        return None
+    return done.stdout.strip() or None
+
+
+def _code() -> list[Path]:
+    root = Path(__file__).parents[1]
+    return sorted(path for path in root.rglob("*.py") if path.parts[len(root.parts)] not in ("publish", "cli.py"))

@@ -1,0 +1,45 @@
+"""Collapse alarms: what a learned density map looks like when joint training has gone wrong.
+
+Without its second loss the generator collapses to zero; held too weakly it shrinks towards the untrained counter or
+drifts to a background haze. The alarms warn, and stand in the run's record and in the tables' notes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+LIMITS = {"map_sum_error": 0.4, "map_variance": 0.05, "map_correlation": 0.2}
+
+
+def health(maps: list[np.ndarray], annotations: list[np.ndarray]) -> dict[str, float]:
+    """Maps M and annotation maps Y (h, w) of some whole images, means over the images:
+
+    map_sum_error    |log(sum M / sum Y)|, images without dots left out
+    map_variance     variance of M within the image, relative to that of Y
+    map_correlation  of M with Y, cell by cell"""
+    pairs = [(m.ravel(), y.ravel()) for m, y in zip(maps, annotations, strict=True) if y.sum() > 0.5]
+    if not pairs:
+        return dict.fromkeys(LIMITS, math.nan)
+    return {
+        "map_sum_error": float(np.mean([abs(math.log(max(m.sum(), 1e-3) / y.sum())) for m, y in pairs])),
+        "map_variance": float(np.mean([m.var() / y.var() for m, y in pairs])),
+        "map_correlation": float(np.mean([_correlation(m, y) for m, y in pairs])),
+    }
+
+
+def alarms(values: dict[str, float]) -> list[str]:
+    """What is alarming about `health`, a sentence each."""
+    found = []
+    if values["map_sum_error"] > LIMITS["map_sum_error"]:
+        found.append(f"maps do not sum to the number of people: mean |log ratio| {values['map_sum_error']:.2f}")
+    if values["map_variance"] < LIMITS["map_variance"]:
+        found.append(f"maps are nearly flat: {values['map_variance']:.3f} of the annotation map's variance")
+    if values["map_correlation"] < LIMITS["map_correlation"]:
+        found.append(f"maps no longer follow the dots: correlation {values['map_correlation']:.2f}")
+    return found
+
+
+def _correlation(first: np.ndarray, second: np.ndarray) -> float:
+    spread = first.std() * second.std()
+    return float(np.mean((first - first.mean()) * (second - second.mean())) / spread) if spread > 0 else 0.0

@@ -1,0 +1,167 @@
+"""Ray Train around `fit`: one or many workers, CPU or GPU, gloo or NCCL, found by itself.
+
+A run's name is the fingerprint of its params, data and code. Ray resumes a name by itself: after a killed worker, and
+when the same run is asked for again after a killed driver. A changed run has another name and starts afresh."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.train
+import torch
+from pyarrow import fs
+from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer, get_device
+from ray.util.queue import Queue
+from torch import Tensor, distributed
+
+from components.training.fit import Record, State, World, fit
+from components.training.plan import Plan, assemble, samples
+
+STATE = "state.pt"
+Progress = Callable[[float, Record | None], None]
+
+
+class Group(World):
+    """The workers of a Ray Train run."""
+
+    def __init__(self) -> None:
+        self.rank, self.size = distributed.get_rank(), distributed.get_world_size()
+
+    def sum_(self, tensors: list[Tensor]) -> None:
+        """One exchange for all tensors, end to end; tensors on the CPU travel by way of the device."""
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors]).to(get_device())
+        distributed.all_reduce(flat)
+        for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+            tensor.copy_(part.view_as(tensor))
+
+    def gather(self, items: list) -> list:
+        shares: list[Any] = [None] * self.size
+        distributed.all_gather_object(shares, items)
+        return [item for share in shares for item in share]
+
+    def same_(self, tensors: list[Tensor]) -> None:
+        for tensor in tensors:
+            distributed.broadcast(tensor.data, src=0)
+
+
+@contextmanager
+def cluster() -> Iterator[None]:
+    """The Ray cluster that RAY_ADDRESS names, or one of this machine's own for the time of the block."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")  # how soon Ray sees a report
+    if ray.is_initialized():
+        yield
+        return
+    own = {} if os.environ.get("RAY_ADDRESS") else {"include_dashboard": False, "object_store_memory": 2 * 10**8}
+    ray.init(log_to_driver=False, logging_level="ERROR", **own)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def train(
+    plan: Plan, seed: int, prepared: Path, maps: Path, *, storage: str, name: str, progress: Progress
+) -> tuple[State, str]:
+    """Train one run, or go on with it; returns its last state, and what the counter started from.
+
+    `storage` is a folder or any address that pyarrow opens, such as `s3://bucket/path`; `progress` hears of the epochs
+    done so far, and of each epoch's record. Raises ray.train.TrainingFailedError after three lost workers."""
+    workers = plan.training.workers
+    filesystem, root = fs.FileSystem.from_uri(storage) if "://" in storage else (None, str(Path(storage).resolve()))
+    with cluster(), _listening(progress) as queue:
+        result = TorchTrainer(
+            _work,
+            train_loop_config={
+                "plan": plan,
+                "seed": seed,
+                "prepared": prepared.resolve(),
+                "maps": maps.resolve(),
+                "queue": queue,
+            },
+            scaling_config=_scaling(workers),
+            run_config=RunConfig(
+                name=name,
+                storage_path=root,
+                storage_filesystem=filesystem,
+                checkpoint_config=CheckpointConfig(num_to_keep=2),
+                failure_config=FailureConfig(max_failures=3),
+            ),
+        ).fit()
+    assert result.checkpoint is not None
+    saved = _read(result.checkpoint)
+    return saved["state"], saved["started_from"]
+
+
+def forget(storage: str, name: str) -> None:
+    """Remove the state of a finished run: its results are elsewhere by now."""
+    filesystem, root = fs.FileSystem.from_uri(storage if "://" in storage else str(Path(storage).resolve()))
+    filesystem.delete_dir(f"{root}/{name}")
+
+
+def _scaling(workers: int) -> ScalingConfig:
+    resources = ray.cluster_resources()
+    gpus = resources.get("GPU", 0) >= workers
+    cpus = max(1, int(resources["CPU"]) // workers)
+    if resources["CPU"] < workers:
+        raise ValueError(f"training.workers: {workers} workers need as many CPUs; Ray has {int(resources['CPU'])}")
+    return ScalingConfig(num_workers=workers, use_gpu=gpus, resources_per_worker={"CPU": cpus, "GPU": int(gpus)})
+
+
+def _work(config: dict[str, Any]) -> None:
+    """What each worker does."""
+    plan, seed, queue = config["plan"], config["seed"], config["queue"]
+    torch.set_num_threads(max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1))))
+    model = assemble(plan, seed)
+    latest = ray.train.get_checkpoint()
+    saved = _read(latest) if latest else {"state": None, "started_from": model.counter.start()}
+    world = Group()
+
+    def report(record: Record, state: State) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            checkpoint = None
+            if world.rank == 0:
+                torch.save(saved | {"state": state}, Path(folder) / STATE)
+                checkpoint = Checkpoint.from_directory(folder)
+                queue.put((record["epoch"], record))
+            ray.train.report({"epoch": record["epoch"]}, checkpoint=checkpoint)
+
+    def tick(epochs: float) -> None:
+        if world.rank == 0:
+            queue.put((epochs, None))
+
+    training, validation = samples(plan, seed, config["prepared"], config["maps"], model.stride)
+    model.to(get_device())
+    fit(model, training, validation, plan.training, report=report, state=saved["state"], world=world, tick=tick)
+
+
+def _read(checkpoint: Checkpoint) -> dict[str, Any]:
+    with checkpoint.as_directory() as folder:
+        return torch.load(Path(folder) / STATE, map_location="cpu", weights_only=True)
+
+
+@contextmanager
+def _listening(progress: Progress) -> Iterator[Queue]:
+    """A queue on the cluster whose messages reach `progress` here."""
+    queue = Queue(actor_options={"num_cpus": 0})
+
+    def listen() -> None:
+        while (message := queue.get()) is not None:
+            progress(*message)
+
+    thread = threading.Thread(target=listen, daemon=True)
+    thread.start()
+    try:
+        yield queue
+    finally:
+        queue.put(None)
+        thread.join(timeout=10)
+        queue.shutdown()

@@ -1,0 +1,224 @@
+"""The loop: algorithms 1 and 2 of the paper, one backward pass and two optimisers.
+
+It knows neither Ray nor files. After every epoch it calls `report(record, state)`: what was measured, and all that is
+needed to go on from there. Given such a state it ends bit for bit as if it had never stopped (CPU, same threads)."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from components.crowd import Batch
+from components.evaluation.metrics import mae, rmse
+from components.evaluation.score import score
+from components.losses.squared_error import squared_error
+from components.params import Optimiser, Training
+from components.training.alarms import alarms, health
+from components.training.joint import JointModel
+from components.training.samples import WARM_UP, Samples, ahead
+
+EXAMPLES = 8  # validation images whose learned maps the alarms look at
+
+Record = dict[str, float]
+State = dict[str, Any]  # tensors, numbers, strings, and dicts and lists of them: torch.load(weights_only=True) reads it
+Report = Callable[[Record, State], None]
+
+
+class World:
+    """The workers that train one model together: here only this one. `distributed.py` has the one over a network."""
+
+    rank, size = 0, 1
+
+    def sum_(self, tensors: list[Tensor]) -> None:
+        """Replace each tensor by its sum over the workers."""
+
+    def gather(self, items: list) -> list:
+        """The items of all workers."""
+        return items
+
+    def same_(self, tensors: list[Tensor]) -> None:
+        """Replace each tensor by worker 0's."""
+
+
+def fit(
+    model: JointModel,
+    training: Samples,
+    validation: Samples,
+    options: Training,
+    *,
+    report: Report,
+    state: State | None = None,
+    world: World | None = None,
+    tick: Callable[[float], None] = lambda epochs: None,
+) -> State:
+    """Train, and return the last state; its "best" is the model with the smallest MAE on the validation split.
+
+    `state` is an earlier report's: training goes on behind it. `tick` hears how far training is, in epochs."""
+    world = world or World()
+    optimisers = _optimisers(model)
+    if state is None:
+        world.same_([*model.parameters()])
+        _warm_up(model, training, options.batch_size)
+        state = {"epoch": 0, "history": [], "alarms": [], "best": None}
+    else:
+        _restore(state, model, optimisers)
+    for epoch in range(state["epoch"] + 1, options.epochs + 1):
+        record = _train_epoch(model, optimisers, training, options, epoch, world, tick)
+        if epoch % options.validate_every == 0 or epoch == options.epochs:
+            record |= _validate(model, validation, world)
+        state = _next_state(state, record, model, optimisers)
+        report(record, state)
+        if options.stop_on_alarm and state["alarms"]:
+            break
+    return state
+
+
+def _train_epoch(
+    model: JointModel,
+    optimisers: dict[str, torch.optim.Optimizer],
+    training: Samples,
+    options: Training,
+    epoch: int,
+    world: World,
+    tick: Callable[[float], None],
+) -> Record:
+    """One pass over the training images; means over images and cells' sums, as equations (3) and (7) have them."""
+    learn_maps = model.learns_maps and epoch % model.density_map.update_every == 0
+    active = [optimisers["counter"], optimisers["density_map"]] if learn_maps else [optimisers["counter"]]
+    if learn_maps:
+        model.thaw()
+    sums, waited, done, started = torch.zeros(2), 0.0, 0, time.perf_counter()
+    asked = started
+    for batch, images in ahead(training.batches(epoch, options.batch_size, rank=world.rank, workers=world.size)):
+        waited += time.perf_counter() - asked
+        _schedule(active, options, epoch - 1 + done / len(training))
+        sums += _step(model, active, batch, images, learn_maps, world)
+        done += images
+        tick(epoch - 1 + done / len(training))
+        asked = time.perf_counter()
+    world.sum_([sums])
+    counting, refinement = (sums / max(done, 1)).tolist()
+    seconds = time.perf_counter() - started
+    return {
+        "epoch": epoch,
+        "seconds": seconds,
+        "waiting": waited / seconds,
+        "loss": counting + refinement,
+        "counting_loss": counting,
+        "refinement_loss": refinement,
+    }
+
+
+def _step(
+    model: JointModel,
+    optimisers: list[torch.optim.Optimizer],
+    batch: Batch | None,
+    images: int,
+    learn_maps: bool,
+    world: World,
+) -> Tensor:
+    """One update from this worker's share of a batch of `images`; returns its summed losses (2,)."""
+    for optimiser in optimisers:
+        optimiser.zero_grad(set_to_none=False)
+    sums = torch.zeros(2)
+    if batch is not None:
+        losses = model(batch.to(model.device), learn_maps=learn_maps)
+        ((losses.counting + losses.refinement).sum() / images).backward()
+        sums = torch.stack([losses.counting.sum(), losses.refinement.sum()]).detach().cpu()
+    _sum_gradients(optimisers, world)
+    for optimiser in optimisers:
+        optimiser.step()
+    return sums
+
+
+def _sum_gradients(optimisers: list[torch.optim.Optimizer], world: World) -> None:
+    parameters = [each for optimiser in optimisers for group in optimiser.param_groups for each in group["params"]]
+    for parameter in parameters:
+        if parameter.grad is None:  # this worker had no share of the first batch
+            parameter.grad = torch.zeros_like(parameter)
+    world.sum_([parameter.grad for parameter in parameters if parameter.grad is not None])
+
+
+def _validate(model: JointModel, validation: Samples, world: World) -> Record:
+    """Whole images, each counted once whatever the number of workers."""
+    mine = range(world.rank, len(validation), world.size)
+    scores = world.gather(score(model.predict, validation.scored(mine), model.stride))
+    scores.sort(key=lambda each: each.id)
+    truths, predictions = (np.array([getattr(each, name) for each in scores]) for name in ("truth", "prediction"))
+    record = {"val_mae": float(mae(truths, predictions)), "val_rmse": float(rmse(truths, predictions))}
+    if not math.isfinite(record["val_mae"]):
+        raise ValueError("training diverged: predictions are no longer finite; lower counter.optimiser.lr")
+    return record | (_map_health(model, validation) if model.learns_maps else {})
+
+
+def _map_health(model: JointModel, validation: Samples) -> Record:
+    maps, annotations = [], []
+    for index in range(min(EXAMPLES, len(validation))):
+        batch = validation.whole(index).to(model.device)
+        with torch.no_grad():
+            maps.append((model.density_map(batch, batch.windows)[0, 0] / model.scale).cpu().numpy())
+        annotations.append(batch.annotations[0].cpu().numpy())
+    return health(maps, annotations)
+
+
+def _warm_up(model: JointModel, training: Samples, batch_size: int) -> None:
+    """The density map alone learns the annotation map, from a stream of samples of its own.
+
+    Every worker does the same: it is short, and nothing has to be exchanged."""
+    if not model.learns_maps:
+        return
+    options = model.density_map.params
+    optimiser = torch.optim.Adam(model.density_map.parameters(), lr=options.warm_up_lr)
+    for _, (batch, images) in zip(range(options.warm_up), training.endless(batch_size, WARM_UP), strict=False):
+        batch = batch.to(model.device)
+        optimiser.zero_grad()
+        maps = model.density_map(batch, batch.windows)
+        (squared_error(maps, model.annotation(batch)).sum() / images).backward()
+        optimiser.step()
+
+
+def _optimisers(model: JointModel) -> dict[str, torch.optim.Optimizer]:
+    networks = {"counter": model.counter} | ({"density_map": model.density_map} if model.learns_maps else {})
+    return {name: _optimiser(network.parameters(), network.params.optimiser) for name, network in networks.items()}
+
+
+def _optimiser(parameters: Iterator[nn.Parameter], options: Optimiser) -> torch.optim.Optimizer:
+    groups = [{"params": list(parameters), "initial_lr": options.lr}]
+    if options.kind == "adam":
+        return torch.optim.Adam(groups, lr=options.lr, weight_decay=options.weight_decay)
+    return torch.optim.SGD(groups, lr=options.lr, momentum=options.momentum, weight_decay=options.weight_decay)
+
+
+def _schedule(optimisers: list[torch.optim.Optimizer], options: Training, epochs: float) -> None:
+    """Set the learning rates for the step that begins after so many epochs."""
+    share = 1.0 if options.schedule == "constant" else (1 + math.cos(math.pi * epochs / options.epochs)) / 2
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            group["lr"] = share * group["initial_lr"]
+
+
+def _restore(state: State, model: nn.Module, optimisers: dict[str, torch.optim.Optimizer]) -> None:
+    model.load_state_dict(state["model"])
+    for name, optimiser in optimisers.items():
+        optimiser.load_state_dict(state["optimisers"][name])
+
+
+def _next_state(state: State, record: Record, model: nn.Module, optimisers: dict[str, torch.optim.Optimizer]) -> State:
+    best = state["best"]
+    if "val_mae" in record and (best is None or record["val_mae"] < best["val_mae"]):
+        best = {"epoch": record["epoch"], "val_mae": record["val_mae"], "model": deepcopy(model.state_dict())}
+    return {
+        "epoch": int(record["epoch"]),
+        "history": [*state["history"], record],
+        "alarms": alarms(record) if "map_sum_error" in record else state["alarms"],
+        "best": best,
+        "model": model.state_dict(),
+        "optimisers": {name: optimiser.state_dict() for name, optimiser in optimisers.items()},
+    }

@@ -1,0 +1,101 @@
+"""A counter and the density maps that it learns from, as one model with one loss.
+
+Equations (3) and (7) share a shape, `counting_loss(f(X), M) + refinement_loss(M)`; with maps that are merely drawn the
+second term is zero. One backward pass gives both networks the gradients of algorithms 1 and 2."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from components.crowd import CELL, Batch, Counter, Window, block_sum
+from components.density_maps.windows import annotation, cut, whole
+from components.losses.squared_error import squared_error
+
+
+class DensityMap(Protocol):
+    """A module of `density_maps/learned`: maps of windows of a batch, in people per cell times the target scale."""
+
+    update_every: int
+
+    def __call__(self, batch: Batch, windows: list[Window]) -> Tensor:
+        """(B, 1, h, w)."""
+
+    def refinement_loss(self, maps: Tensor, batch: Batch, windows: list[Window]) -> Tensor:
+        """(B,), weighted with alpha or beta."""
+
+
+class Losses(NamedTuple):
+    counting: Tensor  # (B,)
+    refinement: Tensor  # (B,)
+
+
+class JointModel(nn.Module):
+    """`scale`: the counter predicts people per cell times this, so that cells are of order 1."""
+
+    def __init__(self, counter: Counter, density_map: DensityMap, scale: float) -> None:
+        super().__init__()
+        self.counter, self.density_map, self.scale = counter, density_map, scale
+        self.stride = counter.stride
+        self._frozen: dict[int, Tensor] = {}  # maps of whole images, kept while the density map is not updated
+
+    @property
+    def learns_maps(self) -> bool:
+        return any(True for _ in self.density_map.parameters())
+
+    def forward(self, batch: Batch, *, learn_maps: bool) -> Losses:
+        """Both losses of each image; without `learn_maps` the maps are constants, made once for each image."""
+        maps = self.density_map(batch, batch.windows) if learn_maps else self._frozen_maps(batch)
+        refinement = self.density_map.refinement_loss(maps, batch, batch.windows)
+        return Losses(squared_error(self.counter(batch.images / 255), _flip(maps, batch.flipped)), refinement)
+
+    def annotation(self, batch: Batch) -> Tensor:
+        """The annotation maps of a batch's crops, (B, 1, h, w) people per cell times the target scale."""
+        return self.scale * annotation(batch, range(len(batch.windows)), batch.windows, self.stride)
+
+    def thaw(self) -> None:
+        """Forget the maps of the density map as it was: it is about to change."""
+        self._frozen.clear()
+
+    def predict(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) uint8 -> (B, 1, ceil(H/stride), ceil(W/stride)) people per cell."""
+        with torch.inference_mode():
+            return self.counter(images.to(self.device) / 255) / self.scale
+
+    def target_map(self, dots: np.ndarray, size: tuple[int, int], annotation: np.ndarray) -> np.ndarray:
+        """What the counter learns from for one whole image, (h, w) people per cell.
+
+        dots (N, 2) in pixels, size (H, W), annotation (ceil(H/4), ceil(W/4)) people per 4 px cell."""
+        window = whole(size, self.stride)
+        batch = Batch(
+            images=torch.zeros(1, 3, 0, 0),
+            flipped=torch.tensor([False]),
+            numbers=[0],
+            windows=[window],
+            sizes=[size],
+            dots=[torch.from_numpy(dots)],
+            annotations=[torch.from_numpy(block_sum(np.asarray(annotation), self.stride // CELL))],
+        ).to(self.device)
+        with torch.inference_mode():
+            return (self.density_map(batch, [window])[0, 0] / self.scale).cpu().numpy()
+
+    def _frozen_maps(self, batch: Batch) -> Tensor:
+        return torch.stack([self._frozen_map(batch.only(index)) for index in range(len(batch.windows))])
+
+    def _frozen_map(self, one: Batch) -> Tensor:
+        inside = whole(one.sizes[0], self.stride)
+        if one.numbers[0] not in self._frozen:
+            with torch.no_grad():
+                self._frozen[one.numbers[0]] = self.density_map(one, [inside])[0]
+        return cut(self._frozen[one.numbers[0]], one.windows[0], inside, self.stride)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.counter.parameters()).device
+
+
+def _flip(maps: Tensor, flipped: Tensor) -> Tensor:
+    return torch.where(flipped[:, None, None, None], maps.flip(-1), maps)

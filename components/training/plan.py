@@ -1,0 +1,101 @@
+"""One experiment with every option written out, and the objects that it stands for.
+
+What the user wrote goes before the preset, and the preset before the defaults: after `plan` nothing is left open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from components import plugins
+from components.packing import Pack
+from components.params import Choice, Experiment, Options, Preset, Study, Training, check
+from components.prepared import Prepared
+from components.training.joint import JointModel
+from components.training.samples import Samples
+
+PRESETS = {"paper": {"target_scale": 1.0, "schedule": "constant"}, "stable": {}}
+
+
+class Plan(Options):
+    """A resolved experiment: the whole of what a run depends on, besides its data, its seed and the code."""
+
+    study: str
+    experiment: str
+    title: str
+    dataset: str
+    preset: Preset
+    counter: Choice
+    annotation: Choice  # the kernel of the annotation map
+    density_map: Choice
+    training: Training
+
+
+def plan(study: Study, name: str) -> Plan:
+    """The plan of a study's experiment. Raises ValueError for a kind or an option that does not exist."""
+    experiment, where = study.experiments[name], f"experiments.{name}"
+    return Plan(
+        study=study.study,
+        experiment=name,
+        title=experiment.title,
+        dataset=experiment.dataset,
+        preset=experiment.preset,
+        counter=_resolved("counter", experiment.counter, f"{where}.counter", experiment.preset),
+        annotation=_resolved("drawn map", study.maps[experiment.annotation].kernel, f"maps.{experiment.annotation}"),
+        density_map=_resolved("density map", experiment.density_map, f"{where}.density_map", experiment.preset),
+        training=_training(study, experiment, f"{where}.training"),
+    )
+
+
+def with_values(base: Plan, values: dict[str, Any], where: str) -> Plan:
+    """The plan with dotted keys replaced, such as `density_map.beta`. Raises ValueError for a key it does not have."""
+    tree = base.model_dump()
+    for key, value in values.items():
+        *path, last = key.split(".")
+        node = tree
+        for part in path:
+            node = node.get(part) if isinstance(node, dict) else None
+        if not isinstance(node, dict) or last not in node:
+            raise ValueError(f"{where}: {base.experiment} has no option {key!r}")
+        node[last] = value
+    return _checked(check(Plan, tree, where), where)
+
+
+def assemble(plan: Plan, seed: int) -> JointModel:
+    """The model, started from `seed`: one seed starts the same counter whatever the density map is."""
+    counter_options, map_options = (
+        plugins.resolve(family, choice, plan.experiment)
+        for family, choice in (("counter", plan.counter), ("density map", plan.density_map))
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        counter = plugins.build("counter", plan.counter.kind, counter_options)
+        scale = plan.training.target_scale or 640 / counter.stride**2  # x 40 at stride 4, x 10 at stride 8
+        torch.manual_seed(seed + 1)
+        maps = plugins.build("density map", plan.density_map.kind, map_options, stride=counter.stride, scale=scale)
+    return JointModel(counter, maps, scale)
+
+
+def samples(plan: Plan, seed: int, prepared: Path, maps: Path, stride: int) -> tuple[Samples, Samples]:
+    """The training and the validation split, as a counter of `stride` reads them."""
+    data, pack, options = Prepared(prepared), Pack(maps), plan.training
+    training = Samples(data, pack, "train", stride=stride, crop=options.crop, flip=options.flip, seed=seed)
+    return training, Samples(data, pack, "val", stride=stride)
+
+
+def _training(study: Study, experiment: Experiment, where: str) -> Training:
+    common = study.training.model_dump(exclude_unset=True)
+    return check(Training, PRESETS[experiment.preset] | common | experiment.training, where)
+
+
+def _resolved(family: str, choice: Choice, where: str, preset: Preset = "stable") -> Choice:
+    options = plugins.resolve(family, choice, where, preset)
+    return Choice(kind=choice.kind, **options.model_dump(mode="json"))
+
+
+def _checked(plan: Plan, where: str) -> Plan:
+    plugins.resolve("counter", plan.counter, where)
+    plugins.resolve("density map", plan.density_map, where)
+    return plan
