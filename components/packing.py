@@ -36,7 +36,7 @@ class PackWriter:
         if kind is None:
             self._file.seek(0)
             self._write_header()
-            np.save(self.folder / "index.npy", np.array(self._rows, np.int64).reshape(len(self._rows), -1))
+            np.save(self.folder / "index.npy", np.array(self._rows, np.int64))
         self._file.close()
 
     def _write_header(self) -> None:

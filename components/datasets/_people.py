@@ -53,7 +53,7 @@ class Person(NamedTuple):
 
 def place(rng: np.random.Generator, view: View, count: int) -> np.ndarray:
     """Heads (count, 2): part of them strewn over the square, part in clusters, hardly any in front of another."""
-    candidates = _candidates(rng, view, 3 * count)
+    candidates = _candidates(rng, view, 3 * count + 1)
     free = _apart(candidates, 0.9 * view.head(candidates[:, 1]))
     return candidates[np.argsort(~free, kind="stable")[:count]]
 
@@ -115,10 +115,17 @@ def draw_person(draw: ImageDraw.ImageDraw, person: Person, light: float) -> None
     x, y, d = person.x, person.y, person.head
     for side in (-1, 1):
         draw.rectangle(_box(x + 0.36 * side * d, y + 4.7 * d, 0.29 * d, 1.3 * d), person.legs)
-    draw.rounded_rectangle(_box(x, y + 2.25 * d, 0.86 * d, 1.75 * d), 0.6 * d, _shade(person.top, 0.72))
-    draw.rounded_rectangle(_box(x + 0.2 * light * d, y + 2.2 * d, 0.66 * d, 1.7 * d), 0.5 * d, person.top)
+    _draw_torso(draw, x, y, 0.88 * d, 4.0 * d, _shade(person.top, 0.72))
+    _draw_torso(draw, x + 0.2 * light * d, y, 0.67 * d, 3.9 * d, person.top)
     draw.rectangle(_box(x, y + 0.5 * d, 0.2 * d, 0.2 * d), _shade(person.skin, 0.75))
     _draw_head(draw, person, light)
+
+
+def _draw_torso(draw: ImageDraw.ImageDraw, x: float, y: float, half_width: float, hem: float, colour: Colour) -> None:
+    """Round shoulders and a straight coat that ends `hem` below the centre of the head, at y."""
+    shoulders = y + 0.6 * half_width
+    draw.ellipse(_box(x, shoulders + 0.8 * half_width, half_width, 0.8 * half_width), colour)
+    draw.rectangle((x - half_width, shoulders + 0.8 * half_width, x + half_width, y + hem), colour)
 
 
 def _draw_head(draw: ImageDraw.ImageDraw, person: Person, light: float) -> None:

@@ -142,5 +142,5 @@ def _disc(draw: Draw, x: float, y: float, radius: float, colour: np.ndarray) -> 
 
 
 def _colour(values: np.ndarray) -> tuple[int, int, int]:
-    red, green, blue = np.clip(values, 0, 255).astype(int).tolist()
+    red, green, blue = (min(255, max(0, int(value))) for value in values.tolist())
     return red, green, blue

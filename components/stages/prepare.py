@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from components import plugins
-from components.crowd import Problem
+from components.crowd import SPLITS, Dataset, Problem
 from components.packing import PackWriter, keep
 from components.params import DatasetEntry, Study
 from components.prepared import SCHEMA
@@ -35,22 +35,25 @@ def main(study: Study, layout: Layout, name: str) -> None:
 
 def prepare(entry: DatasetEntry, where: str, title: str, folder: Path) -> None:
     """Write one prepared data set. Raises ValueError: options, a missing folder, no usable image, an empty split."""
-    options = plugins.resolve("dataset", entry.source, f"{where}.source")
-    dataset = plugins.build("dataset", entry.source.kind, options)
+    dataset = _dataset(entry, f"{where}.source")
     (folder / "manifest.parquet").unlink(missing_ok=True)
     problems: list[Problem] = []
     images = read(dataset, entry.longest_side, problems)
     rows, halves = _pack(_progress(images, len(dataset), title), folder / "images")
     if not rows:
         raise ValueError(f"{where}: no usable image among {len(dataset)}; first problem: {': '.join(problems[0][:2])}")
-    splits = splitting.assign(
-        [row["id"] for row in rows], halves, [row["group"] for row in rows], entry.split, f"{where}.split"
-    )
+    ids, groups = [row["id"] for row in rows], [row["group"] for row in rows]
+    splits = splitting.assign(ids, halves, groups, entry.split, f"{where}.split")
+    problems += splitting.copies(ids, groups, splits)
     kept = _settle(rows, splits, folder / "images")
-    notes = _notes(entry, rows, splits, halves)
-    report.write(folder, report.contents(title, kept, problems + _copies(rows, splits), notes))
+    report.write(folder, report.contents(title, kept, problems, [splitting.explain(halves, entry.split)]))
     _write_manifest(kept, folder / "manifest.parquet")
     print(f"{title}: {_summary(kept)}, {len(problems)} problems: {folder / 'report.md'}")
+
+
+def _dataset(entry: DatasetEntry, where: str) -> Dataset:
+    options = plugins.resolve("dataset", entry.source, where)
+    return plugins.build("dataset", entry.source.kind, options)
 
 
 def _pack(images: Iterable[Ready], folder: Path) -> tuple[list[dict[str, Any]], list[str | None]]:
@@ -62,10 +65,8 @@ def _pack(images: Iterable[Ready], folder: Path) -> tuple[list[dict[str, Any]], 
             rows.append(_row(image))
             halves.append(image.half)
             looks.append(copies.look(image.pixels))
-    if rows:
-        hashes, thumbnails = (np.stack(column) for column in zip(*looks, strict=True))
-        for row, group in zip(rows, copies.groups(hashes, thumbnails).tolist(), strict=True):
-            row["group"] = group
+    for row, group in zip(rows, copies.groups(looks).tolist(), strict=True):
+        row["group"] = group
     return rows, halves
 
 
@@ -92,29 +93,6 @@ def _settle(rows: list[dict[str, Any]], splits: list[str], images: Path) -> list
     return [rows[number] for number in numbers]
 
 
-def _copies(rows: list[dict[str, Any]], splits: list[str]) -> list[Problem]:
-    """One problem for every image that is a copy of an earlier one, or of a test image."""
-    members: dict[int, list[int]] = {}
-    for index, row in enumerate(rows):
-        members.setdefault(row["group"], []).append(index)
-    found = []
-    for indices in (indices for indices in members.values() if len(indices) > 1):
-        dropped = [index for index in indices if splits[index] == splitting.DROPPED]
-        for index in dropped or indices[1:]:
-            other = next(other for other in indices if other not in dropped and other != index)
-            action = "dropped: it would leak into training" if dropped else f"kept beside it, in {splits[index]}"
-            found.append(Problem(rows[index]["id"], f"is a copy of {rows[other]['id']}", action))
-    return found
-
-
-def _notes(entry: DatasetEntry, rows: list[dict[str, Any]], splits: list[str], halves: list[str | None]) -> list[str]:
-    shares = f"validation {entry.split.val:g} of the training images, by seed {entry.split.seed}"
-    if "test" in halves:
-        return [f"The test split is the published test half; {shares}."]
-    published = "only a training half was found" if "train" in halves else "the data set has no halves of its own"
-    return [f"The test split is ours ({published}): {entry.split.test:g} of the images; {shares}."]
-
-
 def _write_manifest(rows: list[dict[str, Any]], path: Path) -> None:
     partial = path.with_suffix(".partial")
     pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), partial)
@@ -123,7 +101,7 @@ def _write_manifest(rows: list[dict[str, Any]], path: Path) -> None:
 
 def _summary(rows: list[dict[str, Any]]) -> str:
     splits = [row["split"] for row in rows]
-    parts = ", ".join(f"{splits.count(split)} {split}" for split in dict.fromkeys(sorted(splits)))
+    parts = ", ".join(f"{splits.count(split)} {split}" for split in SPLITS)
     return f"{len(rows)} images ({parts}), {sum(len(row['x']) for row in rows)} dots"
 
 

@@ -8,6 +8,9 @@ are not found."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
 import imagehash
 import numpy as np
 from PIL import Image
@@ -20,29 +23,40 @@ MOST_GREY = 20.0
 THUMBNAIL = (32, 32)
 
 
-def look(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Hash (256,) bool and grey thumbnail (1024,) uint8 of an image (H, W, 3)."""
+class Look(NamedTuple):
+    """What an image looks like: the bits of its hash (256,) bool, and its grey thumbnail (1024,) uint8."""
+
+    bits: np.ndarray
+    thumbnail: np.ndarray
+
+
+def look(pixels: np.ndarray) -> Look:
+    """The look of an image (H, W, 3) uint8."""
     grey = Image.fromarray(pixels).convert("L")
     thumbnail = np.asarray(grey.resize(THUMBNAIL, Image.Resampling.BOX))
-    return imagehash.phash(grey, SIDE).hash.ravel(), thumbnail.ravel()
+    return Look(imagehash.phash(grey, SIDE).hash.ravel(), thumbnail.ravel())
 
 
-def groups(hashes: np.ndarray, thumbnails: np.ndarray) -> np.ndarray:
+def groups(looks: list[Look]) -> np.ndarray:
     """(N,) a number for every image, the same for copies: numbered in the order in which groups first appear.
 
-    hashes (N, 256) bool, thumbnails (N, 1024) uint8. A copy of a copy belongs to the group."""
-    pairs = np.array([*_alike(hashes, thumbnails)]).reshape(-1, 2)
-    links = coo_matrix((np.ones(len(pairs)), pairs.T), shape=(len(hashes), len(hashes)))
+    A copy of a copy belongs to the group."""
+    if not looks:
+        return np.empty(0, int)
+    pairs = np.array([*_alike(looks)], int).reshape(-1, 2)
+    links = coo_matrix((np.ones(len(pairs)), pairs.T), shape=(len(looks), len(looks)))
     _, labels = connected_components(links, directed=False)
     _, first, place = np.unique(labels, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[place]
 
 
-def _alike(hashes: np.ndarray, thumbnails: np.ndarray):
+def _alike(looks: list[Look]) -> Iterator[tuple[int, int]]:
     """Pairs (i, j), i < j, of images that are copies."""
-    signs = np.where(hashes, 1, -1).astype(np.float32)  # their product counts agreements minus differences
-    for i in range(len(hashes) - 1):
-        bits = (signs.shape[1] - signs[i + 1 :] @ signs[i]) / 2
-        for j in i + 1 + np.flatnonzero(bits <= MOST_BITS):
-            if np.abs(thumbnails[i].astype(np.float32) - thumbnails[j]).mean() <= MOST_GREY:
+    signs = np.where([look.bits for look in looks], np.float32(1), np.float32(-1))
+    for i in range(len(looks) - 1):
+        differing = (
+            signs.shape[1] - signs[i + 1 :] @ signs[i]
+        ) / 2  # the product: bits that agree less those that differ
+        for j in (i + 1 + np.flatnonzero(differing <= MOST_BITS)).tolist():
+            if np.abs(looks[i].thumbnail.astype(np.float32) - looks[j].thumbnail).mean() <= MOST_GREY:
                 yield i, j

@@ -53,8 +53,8 @@ def decode(sample: RawSample) -> tuple[Image.Image, str]:
         pixels = np.asarray(sample.image)
         return Image.fromarray(pixels), hashlib.sha256(pixels.tobytes()).hexdigest()
     try:
-        with warnings.catch_warnings(), Image.open(sample.image) as image:
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+        as_error = warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning)
+        with as_error, Image.open(sample.image) as image:
             upright = ImageOps.exif_transpose(image).convert("RGB")
     except Exception as error:  # a damaged file fails in Pillow's decoders with errors of any type
         raise ValueError(f"cannot be decoded ({type(error).__name__})") from None

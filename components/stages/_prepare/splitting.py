@@ -1,14 +1,15 @@
 """Which image is for training, for validation, for the test: copies of one picture stay on one side.
 
 A published test half stays the test split, and a training image that stands in it again is dropped: kept, it would
-show the counter a test image. Where there is no test half, a share is cut off as well. Groups are cut
-off in the order of a hash of the seed and an id, so images that are added later hardly move the others."""
+show the counter a test image. Where there is no test half, a share is cut off as well. Groups are cut off in the order
+of a hash of the seed and an id, so images that are added later hardly move the others."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from hashlib import sha256
 
-from components.crowd import SPLITS
+from components.crowd import SPLITS, Problem
 from components.params import Split
 
 DROPPED = "dropped"
@@ -19,14 +20,43 @@ def assign(ids: list[str], halves: list[str | None], groups: list[int], shares: 
     tested = {group for half, group in zip(halves, groups, strict=True) if half == "test"}
     splits = [_given(half, group in tested) for half, group in zip(halves, groups, strict=True)]
     open_groups = _in_order(ids, groups, splits, shares.seed)
-    number = splits.count("train")
-    cut = {"val": shares.val} if tested else {"test": shares.test, "val": shares.val}
-    for split, share in cut.items():
-        for group in _first(open_groups, max(1, round(share * number))):
+    available = splits.count("train")
+    shares_to_cut = {"val": shares.val} if tested else {"test": shares.test, "val": shares.val}
+    for split, share in shares_to_cut.items():
+        for group in _first(open_groups, max(1, round(share * available))):
             for index in open_groups.pop(group):
                 splits[index] = split
     _none_empty(splits, where)
     return splits
+
+
+def explain(halves: list[str | None], shares: Split) -> str:
+    """One sentence for the report: whose splits these are."""
+    if "test" in halves:
+        cut = f"validation is {shares.val:g} of the training half"
+        return f"The test split is the published test half; {cut}, drawn by seed {shares.seed}."
+    why = "only a training half was found" if "train" in halves else "it is published without halves"
+    cut = f"test is {shares.test:g} and validation {shares.val:g} of the images"
+    return f"The splits of this data set are ours ({why}): {cut}, drawn by seed {shares.seed}."
+
+
+def copies(ids: list[str], groups: list[int], splits: list[str]) -> list[Problem]:
+    """A problem for every image that is a copy: of a test image, or else of the first image of its group."""
+    found = []
+    for members in _by_group(groups, range(len(ids))).values():
+        first = min(members, key=lambda index: (splits[index] == DROPPED, index))
+        for index in members:
+            if index != first:
+                action = "dropped" if splits[index] == DROPPED else f"kept beside it, in {splits[index]}"
+                found.append(Problem(ids[index], f"is a copy of {ids[first]} of {splits[first]}", action))
+    return found
+
+
+def _by_group(groups: list[int], indices: Iterable[int]) -> dict[int, list[int]]:
+    members: dict[int, list[int]] = {}
+    for index in indices:
+        members.setdefault(groups[index], []).append(index)
+    return members
 
 
 def _given(half: str | None, tested: bool) -> str:
@@ -38,10 +68,7 @@ def _given(half: str | None, tested: bool) -> str:
 
 def _in_order(ids: list[str], groups: list[int], splits: list[str], seed: int) -> dict[int, list[int]]:
     """Groups -> their images' indices, for training images, in an order that depends on seed and ids alone."""
-    members: dict[int, list[int]] = {}
-    for index, (group, split) in enumerate(zip(groups, splits, strict=True)):
-        if split == "train":
-            members.setdefault(group, []).append(index)
+    members = _by_group(groups, [index for index, split in enumerate(splits) if split == "train"])
     rank = {group: sha256(f"{seed}/{ids[indices[0]]}".encode()).digest() for group, indices in members.items()}
     return {group: members[group] for group in sorted(members, key=rank.__getitem__)}
 
