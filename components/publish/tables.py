@@ -78,8 +78,12 @@ def comma_separated(table: Table) -> str:
     wide = [any(isinstance(row[i], Measured) for row in table.rows) for i in range(len(table.head))]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    for row in (table.head, *table.rows):
-        writer.writerow([part for cell, three in zip(row, wide, strict=True) for part in _apart(cell, three)])
+    three = ("", " low", " high")
+    writer.writerow(
+        [name + end for name, apart in zip(table.head, wide, strict=True) for end in three[: 1 + 2 * apart]]
+    )
+    for row in table.rows:
+        writer.writerow([part for cell, apart in zip(row, wide, strict=True) for part in _apart(cell, apart)])
     return text.getvalue()
 
 
@@ -128,7 +132,7 @@ def _ampersands(cells: tuple[Cell, ...]) -> str:
     return " & ".join(escape_latex(str(cell)) for cell in cells) + r" \\"
 
 
-def _apart(cell: Cell, three: bool) -> list[str | float]:
+def _apart(cell: Cell, apart: bool) -> list[str | float]:
     if isinstance(cell, Measured):
         return list(cell.estimate)
-    return [cell, f"{cell} low", f"{cell} high"] if three else [cell]
+    return [cell, "", ""] if apart else [cell]

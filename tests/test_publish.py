@@ -1,0 +1,280 @@
+"""Tables in every format, published figures against the paper's print, figures and a whole report of a small study."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from PIL import Image
+
+from components.evaluation import scored
+from components.evaluation.metrics import Difference, Estimate
+from components.params import load_study
+from components.publish import charts, figures, published, report, results, tables
+from components.publish.report import Report, Section
+from components.publish.tables import Measured, Table
+from components.stages import prepare
+from components.stages._layout import Layout
+from components.stages._record import data_files, record
+from components.stages.evaluate import evaluate
+from components.stages.publish import publish
+from components.stages.rasterize import rasterize
+from components.training import runs
+from components.training.fit import fit
+from components.training.plan import assemble, plan, samples
+
+AWKWARD = Table(
+    "awkward",
+    "50 % of a_b & c",
+    ("Name", "MAE"),
+    (("a|b_{c} <script>", Measured(Estimate(12.345, 1.0, 20.0))), ("\\none ~ $5^2 #1", "-")),
+    ("100 % sure",),
+)
+COMMON = {"dataset": "crowd", "counter": {"kind": "mcnn"}, "seeds": [3, 5]}
+STUDY = {
+    "study": "small",
+    "title": "A <small> study",
+    "datasets": {"crowd": {"source": {"kind": "synthetic", "images": 12, "height": 48, "width": 64, "seed": 0}}},
+    "maps": {
+        "near": {"dataset": "crowd", "kernel": {"kind": "fixed", "sigma": 4}},
+        "adaptive": {"dataset": "crowd", "kernel": {"kind": "adaptive"}},
+    },
+    "training": {"epochs": 1, "batch_size": 4},
+    "experiments": {
+        "fixed": COMMON | {"title": "fixed", "annotation": "near", "published": "fixed_4"},
+        "refined": COMMON
+        | {
+            "title": "refined & co",
+            "annotation": "adaptive",
+            "density_map": {"kind": "refined", "widths": [4, 4, 4, 4, 4]},
+            "published": "refined",
+        },
+    },
+    "searches": {"betas": {"experiment": "refined", "space": {"density_map.alpha": {"uniform": [0, 1]}}}},
+    "publish": {"baseline": "fixed", "bootstrap": 100},
+}
+
+
+def test_markdown_keeps_cells_apart():
+    lines = tables.markdown(AWKWARD).splitlines()
+    assert lines[4] == r"| a\|b_{c} <script> | 12.3 [1.0, 20.0] |"
+    assert lines[-1] == "- 100 % sure"
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines[2:6]} == {3}
+
+
+def test_csv_holds_value_low_and_high_unrounded():
+    rows = list(csv.DictReader(io.StringIO(tables.comma_separated(AWKWARD))))
+    assert rows[0] == {"Name": "a|b_{c} <script>", "MAE": "12.345", "MAE low": "1.0", "MAE high": "20.0"}
+    assert rows[1] == {"Name": "\\none ~ $5^2 #1", "MAE": "-", "MAE low": "", "MAE high": ""}
+
+
+def test_latex_is_escaped_and_in_booktabs():
+    text = tables.latex(AWKWARD)
+    assert r"a|b\_\{c\} <script> & 12.3 [1.0, 20.0] \\" in text
+    assert r"\textbackslash{}none \textasciitilde{} \$5\textasciicircum{}2 \#1 & - \\" in text
+    assert r"\caption{50 \% of a\_b \& c}" in text
+    assert [rule in text for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [True] * 3
+
+
+def test_signed_differences_show_their_sign():
+    assert str(Measured(Estimate(0.25, -1.0, 1.5), digits=2, signed=True)) == "+0.25 [-1.00, +1.50]"
+
+
+@pytest.mark.parametrize(
+    ("section", "counter", "key", "expected"),
+    [
+        ("shanghaitech-a", "mcnn", "generator", [93.5]),
+        ("shanghaitech-a", "csrnet", "refined", [64.2]),
+        ("shanghaitech-b", "csrnet", "generator", [8.1]),
+        ("shanghaitech-b", "mcnn", "fixed_16", [17.3, 18.7]),  # tables 2 and 3 disagree
+        (None, "mcnn", "fixed_4", [96.0, 17.9]),  # both parts
+        ("shanghaitech-b", "mcnn", None, []),
+    ],
+)
+def test_published_cells_are_those_the_paper_prints(section, counter, key, expected):
+    assert [row.mae for row in published.beside(section, counter, key)] == expected
+
+
+def test_every_published_figure_has_a_source_and_the_methods_are_all_there():
+    rows = published.rows()
+    assert all(row.source and row.mae > 0 for row in rows)
+    found = {(row.section, row.table): (row.mae, row.rmse) for row in rows if row.method == "Density map generation"}
+    assert found == {
+        ("shanghaitech-a", "table 7"): (64.7, 97.1),
+        ("shanghaitech-b", "table 8"): (8.1, 13.6),
+        ("ucf-qnrf", "table 9"): (101, 176),
+        ("worldexpo", "table 10"): (9.5, None),
+    }
+
+
+def test_the_average_of_a_row_of_worldexpo_is_that_of_its_scenes():
+    notes = {row.method: row for row in published.section("worldexpo") if row.note.startswith("scenes")}
+    generation = notes["Density map generation"]
+    scenes = [float(number) for number in re.findall(r"[\d.]+", generation.note)]
+    assert np.mean(scenes) == pytest.approx(generation.mae, abs=0.05)
+
+
+def test_an_unknown_section_is_named_with_those_there_are():
+    with pytest.raises(ValueError, match=r"no section 'mars'; it has .*shanghaitech-a"):
+        published.section("mars")
+
+
+@pytest.mark.parametrize(
+    ("interval", "said"),
+    [((-3, -5, -1), "yes: fewer errors"), ((3, 1, 5), "yes: more errors"), ((-3, -5, 1), "no: the interval holds 0")],
+)
+def test_a_verdict_is_read_off_the_interval(interval, said):
+    assert results.verdict(Difference(Estimate(*interval), (0,))) == said
+
+
+def test_a_page_shows_maps_without_people_too(tmp_path):
+    empty, image = np.zeros((6, 8)), np.full((24, 32, 3), 200, np.uint8)
+    figures.predictions([("none", image, empty, empty), ("one", image, empty + 1 / 48, empty)], tmp_path / "page.png")
+    with Image.open(tmp_path / "page.png") as page:
+        assert page.width > 900
+        assert len(page.convert("RGB").getcolors(1 << 20)) > 50
+
+
+def test_curves_leave_out_epochs_without_validation_and_are_drawn_alike_each_time(tmp_path):
+    head = "epoch,counting_loss,refinement_loss,val_mae"
+    (tmp_path / "metrics.csv").write_text(f"{head}\n1,5.0,,\n2,4.0,,9.5\n3,2.0,,\n")
+    history = figures.read_metrics(tmp_path / "metrics.csv")
+    assert np.isnan(history["val_mae"]).tolist() == [True, False, True]
+    for name in ("first.png", "second.png"):
+        figures.curves(tmp_path / "metrics.csv", tmp_path / name)
+    assert (tmp_path / "first.png").read_bytes() == (tmp_path / "second.png").read_bytes()
+
+
+def trials(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    columns = {"trial": ["a", "b", "c"], "status": ["ended"] * 3, "epochs": [4, 2, 4], "val_mae": [9.0, np.nan, 7.5]}
+    pq.write_table(
+        pa.table(columns | {"config.density_map.alpha": [0.01, 1.0, 3.0], "config.widths": [1, 2, 1]}),
+        folder / "trials.parquet",
+    )
+    return folder / "trials.parquet"
+
+
+def test_a_search_with_a_failed_trial_is_drawn(tmp_path):
+    charts.search(trials(tmp_path / "search"), tmp_path / "search.png")
+    with Image.open(tmp_path / "search.png") as page:
+        assert page.width > page.height
+
+
+class Tags(HTMLParser):
+    """Names of the tags, and the addresses of images, of an HTML text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.names: list[str] = []
+        self.images: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.names.append(tag)
+        self.images += [value for name, value in attrs if name == "src"]
+
+
+def test_what_people_write_stays_text_in_html(tmp_path):
+    text = "<img src=x onerror=alert(1)>"
+    report.write(Report(text, text, text, (Section(text, text, tables=(AWKWARD,), code=text),)), tmp_path / "r.html")
+    tags = Tags((tmp_path / "r.html").read_text())
+    assert {"img", "script"}.isdisjoint(tags.names)
+    assert "table" in tags.names
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> Path:
+    """A study made by the stages, in a folder of its own; training is one epoch of `fit` without Ray."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("project"))
+        layout = Layout("small")
+        layout.params.parent.mkdir(parents=True)
+        layout.params.write_text(yaml.safe_dump(STUDY, sort_keys=False))
+        study = load_study(layout.params)
+        prepare.main(study, layout, "crowd")
+        for name in study.maps:
+            rasterize(study, layout, name)
+        for name in study.experiments:
+            _train(study, layout, name)
+            evaluate(study, layout, name)
+        trials(layout.search("betas"))
+        publish(study, layout)
+        return Path.cwd()
+
+
+def _train(study, layout, name):
+    resolved = plan(study, name)
+    folders = layout.prepared("crowd"), layout.maps(study.experiments[name].annotation)
+    for seed in study.experiments[name].seeds:
+        model = assemble(resolved, seed)
+        state = fit(model, *samples(resolved, seed, *folders, 4), resolved.training, report=lambda record, state: None)
+        written = record(resolved, seed, state, "its own initialisation", data_files(*folders), "64 x 48")
+        runs.save(layout.run(name, seed), resolved, state, written | {"alarms": ["flat maps"] if seed == 5 else []})
+
+
+def test_evaluation_scores_every_test_image_with_every_seed(small):
+    table = pq.read_table(small / "out/small/scores/fixed.parquet")
+    scores = scored.read(small / "out/small/scores/fixed.parquet")
+    assert table.num_rows == 2 * len(scores.ids)
+    assert scores.seeds == (3, 5)
+    manifest = pq.read_table(small / "out/small/prepared/crowd/manifest.parquet").to_pylist()
+    assert dict(zip(scores.ids, scores.truth, strict=True)) == {
+        row["id"]: len(row["x"]) for row in manifest if row["split"] == "test"
+    }
+
+
+def test_tables_of_a_study_agree_with_its_scores(small):
+    folder = small / "out/small/published/tables"
+    assert {path.suffix for path in folder.iterdir()} == {".md", ".csv", ".tex"}
+    with (folder / "results.csv").open() as lines:
+        rows = {row["Experiment"]: row for row in csv.DictReader(lines)}
+    scores = pq.read_table(small / "out/small/scores/refined.parquet").to_pydict()
+    errors = np.abs(np.subtract(scores["prediction"], scores["truth"]))
+    assert float(rows["refined & co"]["MAE"]) == pytest.approx(errors.mean())
+    assert rows["refined & co"]["Density map"] == "refined from adaptive"
+    assert float(rows["refined & co"]["GAME(3)"]) == pytest.approx(np.mean(scores["game_3"]))
+
+
+def test_notes_name_alarms_and_options_and_published_figures_keep_their_own_columns(small):
+    folder = small / "out/small/published/tables"
+    notes = (folder / "results.md").read_text()
+    assert "collapse alarm, seed 5: flat maps" in notes
+    assert "widths [4, 4, 4, 4, 4]" in notes
+    with (folder / "beside.csv").open() as lines:
+        rows = list(csv.DictReader(lines))
+    assert [row["MAE published, ShanghaiTech A"] for row in rows] == ["96", "96.7"]
+    assert "for orientation alone" in (folder / "beside.md").read_text()
+
+
+def test_the_report_holds_all_it_shows(small):
+    text = (small / "out/small/published/report.html").read_text()
+    tags = Tags(text)
+    assert len(tags.images) == 5
+    assert all(address.startswith("data:image/png;base64,") for address in tags.images)
+    assert {"script", "link", "iframe"}.isdisjoint(tags.names)
+    assert "A &lt;small&gt; study" in text
+    assert "Search: betas" in text
+
+
+def test_publishing_again_gives_the_same_bytes(small, monkeypatch):
+    monkeypatch.chdir(small)
+    layout = Layout("small")
+    before = (layout.published / "report.html").read_bytes()
+    publish(load_study(layout.params), layout)
+    assert (layout.published / "report.html").read_bytes() == before
+
+
+def test_publishing_what_was_not_evaluated_says_what_to_do(small, monkeypatch, tmp_path):
+    study = load_study(small / "params/small/study.yaml")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"fixed\.parquet: is not there; run `dotfield run small`"):
+        publish(study, Layout("small"))
