@@ -273,6 +273,13 @@ def test_part_a_loses_no_image_and_no_dot(part_a: tuple[Prepared, dict]) -> None
 
 
 @pytest.mark.real
+def test_coinciding_dots_of_part_a_are_counted(part_a: tuple[Prepared, dict]) -> None:
+    _, report = part_a
+    shared = [row["what"] for row in report["problems"] if row["what"].endswith("in the same place as another")]
+    assert sum(int(what.split()[0]) for what in shared) == 63
+
+
+@pytest.mark.real
 def test_street_scenes_of_part_b_are_not_taken_for_copies(real: Path, tmp_path: Path) -> None:
     prepared, report = run(entry(real / "shanghaitech", "B", longest_side=256), tmp_path)
     groups = pq.read_table(tmp_path / "manifest.parquet")["group"].to_pylist()

@@ -28,9 +28,11 @@ class Thing(NamedTuple):
     paint: Callable[[Draw], None]
 
 
-def background(rng: np.random.Generator, view: View) -> Image.Image:
-    """The empty square: sky, ground with its paving, and houses along the horizon."""
-    canvas = Image.fromarray(_sky_and_ground(rng, view)).resize((view.width, view.height), Image.Resampling.BILINEAR)
+def background(rng: np.random.Generator, view: View, shadows: Image.Image) -> Image.Image:
+    """The empty square: sky, ground with shadows and paving, and houses along the horizon."""
+    plain = Image.fromarray(_sky_and_ground(rng, view))
+    plain.paste((12, 12, 20), mask=shadows)
+    canvas = plain.resize((view.width, view.height), Image.Resampling.BILINEAR)
     draw = ImageDraw.Draw(canvas)
     _paving(draw, rng, view)
     if view.horizon > 0:

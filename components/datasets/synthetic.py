@@ -62,11 +62,9 @@ def scene(params: Params, number: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng([params.seed, number])
     count = _count(rng, params)
     view = _view(rng, params, count)
-    canvas = background(rng, view)
     people = dress(rng, view, place(rng, view, count))
-    objects = things(rng, view)
-    _cast_shadows(canvas, view, people, strength=rng.uniform(0.15, 0.55))
-    _paint(canvas, view, people, objects)
+    canvas = background(rng, view, _shadows(view, people, strength=rng.uniform(0.15, 0.55)))
+    _paint(canvas, view, people, things(rng, view))
     image = np.asarray(canvas.reduce(OVERSAMPLING), np.float32)
     dots = np.array([(person.x, person.y) for person in people]).reshape(-1, 2) / OVERSAMPLING
     return _expose(rng, image, view.light), dots
@@ -86,16 +84,15 @@ def _view(rng: np.random.Generator, params: Params, count: int) -> View:
     return View(width, height, rng.uniform(-0.1, 0.35) * height, far, near, rng.uniform(-1, 1))
 
 
-def _cast_shadows(canvas: Image.Image, view: View, people: list[Person], strength: float) -> None:
-    """Darken the ground beside people's feet, away from the sun: soft, so drawn at a third of the canvas."""
+def _shadows(view: View, people: list[Person], strength: float) -> Image.Image:
+    """How dark the ground is, 0 to 255, beside people's feet and away from the sun: soft, a third of the canvas."""
     mask = Image.new("L", (view.width // OVERSAMPLING, view.height // OVERSAMPLING))
     draw = ImageDraw.Draw(mask)
     for person in people:
         d = person.head / OVERSAMPLING
         x, y = person.x / OVERSAMPLING - 1.3 * view.light * d, person.y / OVERSAMPLING + SOLES * d
         draw.ellipse((x - 1.6 * d, y - 0.45 * d, x + 1.6 * d, y + 0.45 * d), round(255 * strength))
-    soft = mask.filter(ImageFilter.BoxBlur(float(view.near / (6 * OVERSAMPLING))))
-    canvas.paste((12, 12, 20), mask=soft.resize(canvas.size, Image.Resampling.BILINEAR))
+    return mask.filter(ImageFilter.BoxBlur(float(view.near / (6 * OVERSAMPLING))))
 
 
 def _paint(canvas: Image.Image, view: View, people: list[Person], objects: list[Thing]) -> None:
