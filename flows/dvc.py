@@ -51,26 +51,24 @@ def stages(pipeline: Path) -> list[Stage]:
 
 
 class Runner:
-    """Runs stages, at most `parallel` at the same time; `stop` ends those that run and lets no other one begin."""
+    """Runs stages; `stop`, from another thread, ends those that run and lets no other one begin."""
 
-    def __init__(self, parallel: int = 1) -> None:
-        self._slots = threading.BoundedSemaphore(parallel)
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._running: set[subprocess.Popen[str]] = set()
         self._stopped = False
 
     def run(self, stage: Stage, tell: Callable[[str], None]) -> None:
         """Run one stage if it is stale; `tell` gets each line of output. Raises StageError with the last lines."""
-        with self._slots:
-            process = self._start(stage)
-            try:
-                last = _stream(process, tell)
-                code = process.wait()
-            except BaseException:
-                end(process)
-                raise
-            finally:
-                self._running.discard(process)
+        process = self._start(stage)
+        try:
+            last = _stream(process, tell)
+            code = process.wait()
+        except BaseException:
+            end(process)
+            raise
+        finally:
+            self._running.discard(process)
         if code:
             raise StageError(f"stage {stage.address} ended with exit code {code}; its last lines:\n{last}")
 
@@ -119,7 +117,7 @@ def _signal(process: subprocess.Popen[str], tree: list[psutil.Process], number: 
 def _stream(process: subprocess.Popen[str], tell: Callable[[str], None]) -> str:
     assert process.stdout is not None
     last: deque[str] = deque(maxlen=LAST_LINES)
-    for line in process.stdout:
+    for line in filter(str.strip, process.stdout):
         last.append(line.rstrip())
         tell(last[-1])
     return "\n".join(last)

@@ -13,7 +13,7 @@ from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
-from prefect.futures import PrefectFuture, wait
+from prefect.futures import PrefectFuture, as_completed, wait
 from prefect.states import Failed
 
 from components.stages import _pipeline
@@ -29,13 +29,13 @@ def reproduce(study: str = DEMO, parallel: int = 1) -> State | None:
         stages = dvc.stages(_pipeline.write(layout))
     except ValueError as error:
         return Failed(message=str(error))
-    runner = dvc.Runner(parallel)
+    runner = dvc.Runner()
     try:
-        states = run_all(stages, runner)
+        states = run_all(stages, runner, parallel)
     except BaseException:
         runner.stop()
         raise
-    if failures := [state.message or "" for state in states if state.is_failed()]:
+    if failures := [state.message or "" for state in states if state.is_failed() or state.is_crashed()]:
         return Failed(message="\n".join(failures))
     show_tables(layout)
     return None
@@ -51,12 +51,16 @@ def run_stage(stage: dvc.Stage, runner: dvc.Runner) -> State | None:
     return None
 
 
-def run_all(stages: list[dvc.Stage], runner: dvc.Runner) -> list[State]:
-    """Submit every stage after those it depends on, and wait for all of them."""
+def run_all(stages: list[dvc.Stage], runner: dvc.Runner, parallel: int) -> list[State]:
+    """Submit the stages in their order, `parallel` at the same time, and wait for all of them."""
     futures: dict[str, PrefectFuture] = {}
+    running: list[PrefectFuture] = []
     for stage in stages:
+        if len(running) == parallel:
+            running.remove(next(as_completed(running)))
         needs = [futures[address] for address in stage.after if address in futures]
         futures[stage.address] = run_stage.submit(stage, runner, wait_for=needs, return_state=False)
+        running.append(futures[stage.address])
     wait(list(futures.values()))
     return [future.state for future in futures.values()]
 

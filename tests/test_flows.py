@@ -1,0 +1,214 @@
+"""The flow on small real DVC repositories: without a server, against one, by a worker, failing and being cancelled."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from flows import dvc
+from tests import stand_in
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.slow
+
+TABLE = "| experiment | MAE |\n|---|---|\n| fixed | 1.5 |\n"
+FLOW = (sys.executable, "-m", "flows.reproduce")
+
+
+def stage(cmd: str, *, out: str, deps: tuple[str, ...] = ()) -> dict:
+    return {"cmd": cmd, "outs": [out], "deps": list(deps)}
+
+
+PUBLISHED = "out/demo/published"
+TWO_STAGES = {
+    "prepare": stage("echo counted the dots > dots", out="dots"),
+    "publish": stage(
+        f"cat dots && mkdir -p {PUBLISHED}/tables && cp table.md {PUBLISHED}/tables/results.md",
+        out=PUBLISHED,
+        deps=("dots", "table.md"),
+    ),
+}
+SLEEPING = {"sleeper": stage("echo $$ > pid.tmp && mv pid.tmp pid && sleep 600 && touch woken", out="woken")}
+
+
+def repository(folder: Path, stages: dict) -> Path:
+    stand_in.repository(folder, stages)
+    (folder / "table.md").write_text(TABLE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def serverless(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """An environment in which Prefect has a home of its own and starts a temporary server."""
+    home = tmp_path_factory.mktemp("prefect")
+    return stand_in.ENVIRONMENT | {"PREFECT_HOME": str(home), "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+
+
+@pytest.fixture(scope="module")
+def served(serverless: dict[str, str]) -> Iterator[dict[str, str]]:
+    """The same, with a server of its own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    home = Path(serverless["PREFECT_HOME"]) / "served"
+    environment = serverless | {"PREFECT_HOME": str(home), "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
+    home.mkdir()
+    with running(["prefect", "server", "start", "--port", str(port)], home, environment):
+        until(lambda: httpx.get(f"{environment['PREFECT_API_URL']}/health").status_code == 200)
+        yield environment
+
+
+class running:  # noqa: N801 - reads as a statement
+    """A process in a session of its own, ended with all of its group."""
+
+    def __init__(self, words: list[str], folder: Path, environment: dict[str, str]) -> None:
+        log = (folder / "log").open("a")
+        self.process = subprocess.Popen(
+            words, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        )
+
+    def __enter__(self) -> subprocess.Popen[str]:
+        return self.process
+
+    def __exit__(self, *_: object) -> None:
+        dvc.end(self.process)
+
+
+def until(true, seconds: float = 120) -> None:
+    """Wait until `true()`, which may also raise that nothing listens yet."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            if true():
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.3)
+    raise AssertionError(f"not true within {seconds} s")
+
+
+def post(environment: dict[str, str], path: str, **body: object) -> list | dict:
+    response = httpx.post(f"{environment['PREFECT_API_URL']}/{path}", json=body, timeout=30)
+    response.raise_for_status()
+    return response.json()
+
+
+def artifact(environment: dict[str, str], key: str) -> str:
+    found = post(environment, "artifacts/filter", artifacts={"key": {"any_": [key]}}, sort="CREATED_DESC")
+    return found[0]["data"]
+
+
+def test_stages_come_from_dvc_each_after_its_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    stages = dvc.stages(Path("dvc.yaml"))
+    listed = stand_in.command(ROOT, sys.executable, "-m", "dvc", "stage", "list", "--name-only").stdout.split()
+    addresses = [stage.address for stage in stages]
+    assert sorted(addresses) == sorted(listed)
+    assert all(addresses.index(need) < place for place, stage in enumerate(stages) for need in stage.after)
+    assert set(stages[-1].after) == set(addresses) - {"publish"}
+
+
+def test_a_failing_stage_fails_the_flow_with_its_name_and_last_lines(
+    tmp_path: Path, serverless: dict[str, str]
+) -> None:
+    stages = TWO_STAGES | {
+        "broken": stage("echo the dots are gone >&2; exit 3", out="never"),
+        "later": stage("touch later", out="later", deps=("never",)),
+    }
+    folder = repository(tmp_path, stages)
+    result = stand_in.command(folder, *FLOW, env=serverless)
+    assert result.returncode == 1
+    said = result.stdout.partition("demo: stage broken ended with exit code")[2]
+    assert "the dots are gone" in said
+    assert "Traceback" not in result.stdout
+    assert (folder / PUBLISHED).exists(), "what does not depend on the broken stage goes on"
+    assert not (folder / "later").exists()
+
+
+def test_tables_are_artifacts_and_a_second_run_runs_no_stage(tmp_path: Path, served: dict[str, str]) -> None:
+    folder = repository(tmp_path, TWO_STAGES)
+    first = stand_in.command(folder, *FLOW, env=served)
+    assert first.returncode == 0, first.stdout
+    assert "Task run 'prepare'" in first.stdout
+    assert "counted the dots" in first.stdout
+    assert artifact(served, "demo-results") == TABLE
+    second = stand_in.command(folder, *FLOW, env=served)
+    assert second.returncode == 0, second.stdout
+    assert "Running stage" not in second.stdout
+
+
+def test_independent_stages_run_side_by_side(tmp_path: Path, served: dict[str, str]) -> None:
+    """Each of two stages waits for a file of the other: one after the other they would never end."""
+    meet = "touch {0}.here; for i in $(seq 600); do [ -e {1}.here ] && touch {0} && exit 0; sleep 0.1; done; exit 1"
+    stages = {name: stage(meet.format(name, other), out=name) for name, other in (("a", "b"), ("b", "a"))}
+    folder = repository(tmp_path, stages)
+    result = stand_in.command(folder, *FLOW, "--parallel", "2", env=served)
+    assert result.returncode == 0, result.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_every_process_of_the_flow(number: int, tmp_path: Path, serverless: dict[str, str]) -> None:
+    folder = repository(tmp_path, SLEEPING | {"next": stage("touch next", out="next")})
+    with running([*FLOW], folder, serverless) as flow:
+        stand_in.pid(folder / "pid")
+        processes = psutil.Process(flow.pid).children(recursive=True)
+        assert len(processes) >= 3, "the server, DVC, and the sleeping stage"
+        flow.send_signal(number)
+        assert flow.wait(timeout=60) != 0
+        _, left = psutil.wait_procs(processes, timeout=30)
+        assert not left
+    assert not (folder / "next").exists()
+    assert "Traceback" not in (folder / "log").read_text()
+
+
+@pytest.fixture(scope="module")
+def nightly(tmp_path_factory: pytest.TempPathFactory, served: dict[str, str]) -> tuple[Path, str]:
+    """A repository deployed as `prefect.yaml` says, and the deployment's id."""
+    folder = repository(tmp_path_factory.mktemp("nightly"), TWO_STAGES)
+    shutil.copy(ROOT / "prefect.yaml", folder)
+    for words in (("work-pool", "create", "dotfield", "--type", "process"), ("--no-prompt", "deploy", "--all")):
+        result = stand_in.command(folder, "prefect", *words, env=served)
+        assert result.returncode == 0, result.stdout
+    url = f"{served['PREFECT_API_URL']}/deployments/name/reproduce/nightly"
+    return folder, httpx.get(url).raise_for_status().json()["id"]
+
+
+def state(environment: dict[str, str], run: str) -> str:
+    url = f"{environment['PREFECT_API_URL']}/flow_runs/{run}"
+    return httpx.get(url).raise_for_status().json()["state_type"]
+
+
+def test_a_worker_runs_the_nightly_deployment_and_cancelling_ends_its_stage(
+    nightly: tuple[Path, str], served: dict[str, str]
+) -> None:
+    folder, deployment = nightly
+    with running(["prefect", "worker", "start", "--pool", "dotfield"], folder, served):
+        run = post(served, f"deployments/{deployment}/create_flow_run")["id"]
+        until(lambda: state(served, run) in ("COMPLETED", "FAILED", "CRASHED"))
+        assert state(served, run) == "COMPLETED", (folder / "log").read_text()
+        assert artifact(served, "demo-results") == TABLE
+
+        (folder / "dvc.yaml").write_text(stand_in.pipeline(SLEEPING))
+        run = post(served, f"deployments/{deployment}/create_flow_run")["id"]
+        sleeper = psutil.Process(stand_in.pid(folder / "pid"))
+        stopped = [sleeper.parent(), sleeper, *sleeper.children()]
+        post(served, f"flow_runs/{run}/set_state", state={"type": "CANCELLING"})
+        _, left = psutil.wait_procs(stopped, timeout=60)
+        assert not left
+        until(lambda: state(served, run) == "CANCELLED")
+
+
+def test_the_nightly_deployment_has_a_schedule(nightly: tuple[Path, str], served: dict[str, str]) -> None:
+    of_nightly = {"id": {"any_": [nightly[1]]}}
+    scheduled = {"state": {"type": {"any_": ["SCHEDULED"]}}}
+    until(lambda: len(post(served, "flow_runs/filter", deployments=of_nightly, flow_runs=scheduled)) >= 2)
