@@ -6,6 +6,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -279,9 +280,32 @@ def test_coinciding_dots_of_part_a_are_counted(part_a: tuple[Prepared, dict]) ->
     assert sum(int(what.split()[0]) for what in shared) == 63
 
 
+@pytest.fixture(scope="module")
+def part_b(real: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Prepared, dict]:
+    return run(entry(real / "shanghaitech", "B", longest_side=256), tmp_path_factory.mktemp("part_b"))
+
+
+def distances(prepared: Prepared) -> dict[bool, list[int]]:
+    """Bits in which hashes differ, for pairs of copies (True) and for all other pairs (False)."""
+    groups = pq.read_table(prepared.folder / "manifest.parquet")["group"].to_pylist()
+    bits = [copies.look(prepared.images[row.number]).bits for row in prepared.rows]
+    found: dict[bool, list[int]] = {True: [], False: []}
+    for i, j in combinations(range(len(bits)), 2):
+        found[groups[i] == groups[j]].append(int((bits[i] != bits[j]).sum()))
+    return found
+
+
 @pytest.mark.real
-def test_street_scenes_of_part_b_are_not_taken_for_copies(real: Path, tmp_path: Path) -> None:
-    prepared, report = run(entry(real / "shanghaitech", "B", longest_side=256), tmp_path)
-    groups = pq.read_table(tmp_path / "manifest.parquet")["group"].to_pylist()
+def test_copies_and_other_pairs_are_far_apart(part_a: tuple[Prepared, dict], part_b: tuple[Prepared, dict]) -> None:
+    first, second = distances(part_a[0]), distances(part_b[0])
+    assert (len(first[True]), len(second[True])) == (2, 0)
+    assert max(first[True]) <= 16
+    assert min(first[False] + second[False]) > 60
+
+
+@pytest.mark.real
+def test_street_scenes_of_part_b_are_not_taken_for_copies(part_b: tuple[Prepared, dict]) -> None:
+    prepared, report = part_b
+    groups = pq.read_table(prepared.folder / "manifest.parquet")["group"].to_pylist()
     assert len(set(groups)) == len(prepared.rows) == 400
     assert report["splits"]["all"]["dots"] == 49_151
