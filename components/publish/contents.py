@@ -16,15 +16,14 @@ from components.publish.results import Result, describe, verdict
 from components.publish.tables import Cell, Measured, Table
 
 PROBLEMS = 12  # of a data set: as many are shown, the others counted
-SETTINGS = ("Experiment", "Counter", "Density map", "Data", "Resolution", "Preset", "Started from", "Seeds")
+SETTINGS = ("Counter", "Density map", "Data", "Resolution", "Preset", "Started from", "Seeds")
 
 
 def results(found: Sequence[Result], times: int) -> Table:
     """A row per experiment: what was run, and every metric with its interval."""
-    rows = [(*_settings(result), *_metrics(result)) for result in found]
-    return Table(
-        "results", "Measured here", (*SETTINGS, *METRICS), tuple(rows), (*_reading(found, times), *_each(found))
-    )
+    rows = tuple((result.title, *_metrics(result), *_settings(result)) for result in found)
+    head = ("Experiment", *METRICS, *SETTINGS)
+    return Table("results", "Measured here", head, rows, (*_reading(found, times), *_each(found)))
 
 
 def beside(found: Sequence[Result], section: str | None) -> Table:
@@ -46,17 +45,17 @@ def comparisons(found: Sequence[Result], baseline: str, differences: Mapping[str
         (
             titles[name],
             titles[baseline],
-            ", ".join(map(str, difference.seeds)),
-            Measured(difference.mae, signed=True),
+            Measured(difference.mae, digits=2, signed=True),
+            ", ".join(f"{gap:+.2f} (seed {seed})" for seed, gap in difference.by_seed.items()),
             verdict(difference),
         )
         for name, difference in differences.items()
     )
     note = (
         "Paired: same seeds, test images, order of samples, crops and flips. Negative: fewer errors than the baseline. "
-        f"95 % intervals from {times} bootstrap replicates of images and seeds."
+        f"95 % interval: {times} bootstrap replicates of the images, widened by Student's interval over the seeds."
     )
-    head = ("Experiment", "Baseline", "Seeds", "MAE minus baseline's", "Beyond noise?")
+    head = ("Experiment", "Baseline", "MAE minus baseline's", "By seed", "Beyond noise?")
     return Table("comparisons", "Paired comparison with the baseline", head, rows, (note,))
 
 
@@ -64,7 +63,7 @@ def others(found: Sequence[Result], section: str) -> Table:
     """What others published on this data set: the study's counters, whole methods, and the newest results."""
     counters = {result.experiment.counter.kind for result in found}
     rows = [row for row in published.section(section) if not row.key or row.method.lower() in counters]
-    cells = tuple((row.method, row.map, f"{row.mae:g}", _optional(row.rmse), _source(row), row.note) for row in rows)
+    cells = tuple((row.method, row.map, str(row.mae), _optional(row.rmse), _source(row), row.note) for row in rows)
     note = f"None of these figures is measured here. Setting: {rows[0].setting}. Many were selected on the test half."
     head = ("Method", "Density map", "MAE", "RMSE", "Source", "Note")
     return Table("published", f"Published by others on {rows[0].dataset}", head, cells, (note,))
@@ -114,7 +113,6 @@ def _settings(result: Result) -> tuple[Cell, ...]:
     experiment = result.experiment
     started = dict.fromkeys(record["started_from"] for record in result.records.values())
     return (
-        result.title,
         experiment.counter.kind,
         result.density_map,
         f"{experiment.dataset}, test, {len(result.scored.ids)} images",
@@ -138,7 +136,8 @@ def _reading(found: Sequence[Result], times: int) -> list[str]:
         "Weights of the epoch with the smallest MAE on the validation images.",
         "MAE, RMSE and GAME in people an image, GAME(0) is MAE; NAE is the mean of |error| / people"
         + (f", {empty} images without people left out." if empty else "."),
-        *([f"{fewest} seed(s) can only hint at how far runs differ from each other."] if fewest < 3 else []),
+        *(["One seed: its interval speaks of images, not of other runs."] if fewest == 1 else []),
+        *(["Two seeds can only hint at how far runs differ."] if fewest == 2 else []),
     ]
 
 
@@ -164,7 +163,7 @@ def _printed(row: list[PublishedRow], datasets: list[str]) -> list[Cell]:
     """The published cells by data set; the table is named where the paper prints two figures."""
     by_dataset = {dataset: [cell for cell in row if cell.dataset == dataset] for dataset in datasets}
     return [
-        "; ".join(f"{cell.mae:g}" + (f" ({cell.table})" if len(cells) > 1 else "") for cell in cells) or "-"
+        "; ".join(str(cell.mae) + (f" ({cell.table})" if len(cells) > 1 else "") for cell in cells) or "-"
         for cells in by_dataset.values()
     ]
 
@@ -190,4 +189,4 @@ def _short(value: Any) -> str:
 
 
 def _optional(number: float | None) -> str:
-    return "-" if number is None else f"{number:g}"
+    return "-" if number is None else str(number)

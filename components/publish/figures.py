@@ -112,4 +112,4 @@ def _seed_lines(axes: Axes, name: str, runs: Sequence[Mapping[str, np.ndarray]],
         shared = min(len(run["epoch"]) for run in runs)
         mean = np.mean([run[name][:shared] for run in runs], axis=0)
         measured = np.isfinite(mean)
-        axes.plot(runs[0]["epoch"][:shared][measured], mean[measured], color=tone, linewidth=2, label=title)
+        axes.plot(runs[0]["epoch"][:shared][measured], mean[measured], color=tone, linewidth=2, marker=".", label=title)

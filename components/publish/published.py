@@ -13,7 +13,7 @@ FILE = Path(__file__).with_name("published.yaml")
 
 @dataclass(frozen=True)
 class PublishedRow:
-    """One printed figure: `method` is a counter for rows about density maps. RMSE where the source prints it."""
+    """One printed figure, in as many digits: `method` is a counter for rows about density maps."""
 
     section: str
     dataset: str
@@ -24,7 +24,7 @@ class PublishedRow:
     map: str
     key: str
     mae: float
-    rmse: float | None
+    rmse: float | None  # where the source prints it
     note: str
 
 
@@ -72,7 +72,7 @@ def _row(
         method=row.get("counter") or row["method"] + (f" ({row['year']})" if "year" in row else ""),
         map=row.get("map", ""),
         key=row.get("key", ""),
-        mae=float(row["mae"]),
+        mae=row["mae"],
         rmse=row.get("rmse"),
         note="; ".join(note for note in (row.get("note"), scenes) if note),
     )

@@ -50,7 +50,9 @@ def differences(results: Sequence[Result], baseline: str, times: int) -> dict[st
 
 def verdict(difference: Difference) -> str:
     """What the interval allows to be said."""
-    if not difference.mae.beyond_noise:
+    if len(difference.by_seed) == 1:
+        return "no: one seed cannot tell"
+    if not difference.beyond_noise:
         return "no: the interval holds 0"
     return "yes: fewer errors" if difference.mae.value < 0 else "yes: more errors"
 
@@ -77,9 +79,9 @@ def summary(results: Sequence[Result], baseline: str, found: Mapping[str, Differ
 
 def _sorted(found: Mapping[str, Difference]) -> tuple[list[str], list[str], list[str]]:
     """Names with a smaller MAE beyond noise, with a larger one, and the rest."""
-    better = [name for name, difference in found.items() if difference.mae.high < 0]
-    worse = [name for name, difference in found.items() if difference.mae.low > 0]
-    return better, worse, [name for name in found if name not in better + worse]
+    beyond = {name: difference.mae.value for name, difference in found.items() if difference.beyond_noise}
+    better, worse = [name for name in beyond if beyond[name] < 0], [name for name in beyond if beyond[name] > 0]
+    return better, worse, [name for name in found if name not in beyond]
 
 
 def _comparable(result: Result, base: Result) -> bool:

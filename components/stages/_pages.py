@@ -27,9 +27,9 @@ def draw(study: Study, layout: Layout, found: Sequence[Result], maps: Path, pred
     prepared = Prepared(layout.prepared(study.experiments[study.publish.baseline].dataset))
     shown = _models(study, layout, found)
     rows = sorted(prepared.split("test"), key=lambda row: (len(row.dots), row.id))
-    chosen = [rows[round(quantile * (len(rows) - 1))] for quantile in QUANTILES]
-    page([_targets(layout, shown, prepared, chosen[1])], maps)
-    page([_predicted(shown[:MOST], prepared, row) for row in chosen], predictions)
+    places = dict.fromkeys(round(quantile * (len(rows) - 1)) for quantile in QUANTILES)
+    page([_targets(layout, shown, prepared, rows[len(rows) // 2])], maps)
+    page([_predicted(shown[:MOST], prepared, rows[place]) for place in places], predictions)
 
 
 def _models(study: Study, layout: Layout, found: Sequence[Result]) -> list[tuple[Result, JointModel]]:

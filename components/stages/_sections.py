@@ -61,7 +61,7 @@ def _searches(study: Study, made: dict[str, Table], drawn: dict[str, Path]) -> l
     return [
         Section(
             f"Search: {name}",
-            f"{search.trials} trials of up to {search.epochs} epochs over {study.experiments[search.experiment].title}.",
+            f"{search.trials} trials of up to {search.epochs} epochs: {study.experiments[search.experiment].title}.",
             pictures=(Picture(drawn[f"search-{name}"], caption),),
             tables=(made[f"search-{name}"],),
         )
