@@ -112,6 +112,7 @@ def _dvc(*words: str) -> int:
             return process.wait()
         except BaseException:
             process.terminate()
+            process.wait()
             raise
 
 

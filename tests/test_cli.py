@@ -1,0 +1,144 @@
+"""What a person types: the lists, the check of a study, and one clear line for every mistake."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import psutil
+import pytest
+
+from components import cli
+from components.plugins import kinds
+from tests import stand_in
+from tests.conftest import ROOT
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the demo's params, in which commands are typed."""
+    shutil.copytree(ROOT / "params" / "demo", tmp_path / "params" / "demo")
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Type a command line: (exit code, standard output, standard error)."""
+
+    def type_(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["dotfield", *words])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return (end.value.code or 0, *capsys.readouterr())
+
+    return type_
+
+
+def test_studies_are_listed_with_their_size_and_state(project: Path, typed) -> None:
+    broken = project / "params" / "broken" / "study.yaml"
+    broken.parent.mkdir()
+    broken.write_text("study: [")
+    code, out, _ = typed("studies")
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0].startswith("broken")
+    assert "cannot be read: params/broken/study.yaml: is not YAML" in lines[0]
+    assert " ".join(lines[-1].split()) == "demo 4 experiments, 8 runs never run A synthetic crowd"
+
+
+def test_the_state_of_a_study_follows_its_files(project: Path, typed) -> None:
+    (project / "dvc.lock").touch()
+    assert "unfinished" in typed("studies")[1]
+    (project / "out/demo/published/tables").mkdir(parents=True)
+    (project / "out/demo/published/tables/results.md").touch()
+    assert "published" in typed("studies")[1]
+
+
+def test_kinds_lists_every_kind_of_every_family(typed) -> None:
+    code, out, _ = typed("kinds")
+    assert code == 0
+    assert f"counter      {', '.join(kinds('counter'))}\n" in out
+    assert "generated" in out
+
+
+@pytest.mark.parametrize("study", sorted(path.parent.name for path in ROOT.glob("params/*/study.yaml")))
+def test_every_committed_study_has_no_mistake(study: str, typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert typed("check", study) == (0, f"params/{study}/study.yaml: no mistake found\n", "")
+
+
+def test_check_reports_every_mistake_at_once(project: Path, typed) -> None:
+    stand_in.edit(project, "demo", "counter: {kind: mcnn}", "counter: {kind: mcmm}")
+    stand_in.edit(project, "demo", "sigma: 4", "sigma: -4")
+    stand_in.edit(project, "demo", "beta: 1}", "betta: 1}")
+    code, out, err = typed("check", "demo")
+    assert (code, out) == (2, "")
+    lines = err.splitlines()
+    assert sum("there is no counter 'mcmm'; kinds: csrnet, mcnn" in line for line in lines) == 4
+    assert any("maps.crowd-fixed.kernel: sigma" in line and "-4" in line for line in lines)
+    assert any("experiments.generated.density_map: betta: there is no such option" in line for line in lines)
+    assert len(lines) == 6
+
+
+def test_check_reads_what_an_experiment_overrides(project: Path, typed) -> None:
+    stand_in.edit(project, "demo", "    published: fixed_4", "    training: {epoch: 3}")
+    code, _, err = typed("check", "demo")
+    assert code == 2
+    assert "experiments.fixed.training: epoch: there is no such option; allowed: epochs" in err
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_an_unknown_study_is_one_line(command: str, project: Path, typed) -> None:
+    expected = "dotfield: there is no study 'dmeo' in params/; studies: demo\n"
+    assert typed(command, "dmeo") == (2, "", expected)
+
+
+def test_outside_the_project_is_one_line(tmp_path: Path, typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, err = typed("studies")
+    assert code == 2
+    assert err == f"dotfield: there is no folder params/ in {tmp_path}: run this in the project's root\n"
+
+
+@pytest.mark.slow
+def test_run_shows_the_table_and_a_failed_stage_its_exit_code(tmp_path: Path) -> None:
+    copy = "mkdir -p out/demo/published/tables && cp table.md out/demo/published/tables/results.md"
+    stages = {"publish": {"cmd": copy, "outs": ["out/demo/published"]}}
+    folder = stand_in.repository(tmp_path, stages)
+
+    failed = stand_in.command(folder, "dotfield", "run", "demo")
+    assert failed.returncode != 0
+    assert "failed to reproduce 'publish'" in failed.stdout
+    assert "Traceback" not in failed.stdout
+
+    (folder / "table.md").write_text("| the table |\n")
+    first = stand_in.command(folder, "dotfield", "run", "demo")
+    assert first.returncode == 0, first.stdout
+    assert "| the table |" in first.stdout
+    assert "report: out/demo/published/report.html" in first.stdout
+    assert "nothing changed" not in first.stdout
+    assert (
+        "nothing changed: every stage of demo is up to date"
+        in stand_in.command(folder, "dotfield", "run", "demo").stdout
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ending_run_ends_dvc(number: int, tmp_path: Path) -> None:
+    folder = stand_in.repository(tmp_path, {"sleeper": {"cmd": "echo $$ > pid.tmp && mv pid.tmp pid && sleep 600"}})
+    run = subprocess.Popen(["dotfield", "run", "demo"], cwd=folder, env=stand_in.ENVIRONMENT)
+    try:
+        dvc = psutil.Process(stand_in.pid(folder / "pid")).parent()
+        assert dvc is not None
+        run.send_signal(number)
+        assert run.wait(timeout=30) != 0
+        assert not dvc.is_running()
+    finally:
+        for process in psutil.process_iter(["cwd"]):
+            if process.info["cwd"] == str(folder):
+                process.kill()
