@@ -1,5 +1,6 @@
 # Two commands matter: `make demo` and `make test`. Both set up .venv first if requirements.lock or pyproject.toml changed.
 PYTHON ?= python3
+BIN := .venv/bin
 STAMP := .venv/.installed
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -14,19 +15,19 @@ help:  ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 demo: $(STAMP)  ## run what is stale of the demo, then show its table and where the report is
-	@dotfield run demo
+	@$(BIN)/dotfield run demo
 
 test: $(STAMP)  ## lint, format, import ladder, types, and all tests
-	ruff check
-	ruff format --check
-	lint-imports
-	mypy
-	pytest
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+	$(BIN)/pytest
 
 lock:  ## make requirements.lock anew from pyproject.toml, in an environment of its own
 	@set -e; room=$$(mktemp -d); trap 'rm -rf "$$room"' EXIT; \
 	$(PYTHON) -m venv "$$room"; \
-	"$$room/bin/pip" install --quiet '.[dev]'; \
+	"$$room/bin/pip" install -qq '.[dev]'; \
 	{ sed -n '/^#/p' requirements.lock; \
 	  "$$room/bin/pip" freeze --exclude dotfield | sed 's/+.*//' | grep -Ev '^(nvidia|cuda|triton)' | LC_ALL=C sort -f; \
 	} > "$$room/lock"; \
@@ -39,6 +40,6 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "$(PYTHON) must be Python 3.11 or newer with its venv module (Debian: apt install python3-venv)" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	pip install --quiet --disable-pip-version-check -r requirements.lock
-	pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(BIN)/pip install -qq --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install -qq --disable-pip-version-check --no-deps --editable .
 	@touch $@

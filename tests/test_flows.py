@@ -156,13 +156,15 @@ def test_independent_stages_run_side_by_side(tmp_path: Path, served: dict[str, s
     assert result.returncode == 0, result.stdout
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_every_process_of_the_flow(number: int, tmp_path: Path, serverless: dict[str, str]) -> None:
+@pytest.mark.parametrize(("number", "where"), [(signal.SIGINT, "served"), (signal.SIGTERM, "serverless")])
+def test_a_signal_ends_every_process_of_the_flow(
+    number: int, where: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     folder = repository(tmp_path, SLEEPING | {"next": stage("touch next", out="next")})
-    with running([*FLOW], folder, serverless) as flow:
+    with running([*FLOW], folder, request.getfixturevalue(where)) as flow:
         stand_in.pid(folder / "pid")
         processes = psutil.Process(flow.pid).children(recursive=True)
-        assert len(processes) >= 3, "the server, DVC, and the sleeping stage"
+        assert len(processes) >= (3 if where == "served" else 4), "DVC, a shell, sleep, and the temporary server"
         flow.send_signal(number)
         assert flow.wait(timeout=60) != 0
         _, left = psutil.wait_procs(processes, timeout=30)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 import tomllib
 from pathlib import Path
@@ -52,6 +53,7 @@ def test_a_second_make_demo_runs_nothing_and_says_so(tmp_path: Path) -> None:
     folder = stand_in.repository(tmp_path)
     stamp = folder / ".venv" / ".installed"
     stamp.parent.mkdir()
+    (folder / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
     time.sleep(0.01)
     stamp.touch()
 
