@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
+OWN = "its own initialisation"  # what a counter that was given no weights starts from
 SPLITS = ("train", "val", "test")
 CELL = 4  # pixels: side of the cells on which annotation maps are stored, the finest grid that a counter reads
 
@@ -98,15 +99,29 @@ class Batch:
         )
 
 
-class Counter(Protocol):
-    """An `nn.Module` from RGB images (B, 3, H, W) in 0..1 to density maps (B, 1, ceil(H/stride), ceil(W/stride))."""
+class Counter(nn.Module):
+    """Maps RGB images (B, 3, H, W) in 0..1 to density maps (B, 1, ceil(H/stride), ceil(W/stride))."""
 
     stride: int
+    params: Any  # its options, among them `optimiser`
 
     def start(self) -> str:
         """Load the weights that its options name, before training, and say what it starts from."""
+        return OWN
 
-    def __call__(self, images: Tensor) -> Tensor: ...
+
+class DensityMap(nn.Module):
+    """Makes what a counter learns from: maps of windows of a batch, (B, 1, h, w) people per cell times `scale`."""
+
+    params: Any  # its options; those of a map that learns have `optimiser`, `update_every`, `warm_up`, `warm_up_lr`
+
+    def __init__(self, params: Any, stride: int, scale: float) -> None:
+        super().__init__()
+        self.params, self.stride, self.scale = params, stride, scale
+
+    def refinement_loss(self, maps: Tensor, batch: Batch, windows: list[Window]) -> Tensor:
+        """The second loss of equations (3) and (7), (B,), weighted with alpha or beta; without one, 0."""
+        return maps.new_zeros(len(maps))
 
 
 def cells(pixels: int, side: int = CELL) -> int:

@@ -7,8 +7,6 @@ from typing import Literal
 
 from torch import nn
 
-OWN = "its own initialisation"  # what a network was given no weights starts from
-
 Initialisation = Literal["default", "he", "normal"]
 
 

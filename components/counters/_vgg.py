@@ -12,7 +12,7 @@ from urllib.error import URLError
 import torch
 from torch import Tensor, nn
 
-from components.networks import OWN
+from components.crowd import OWN
 
 FEATURES = (64, 64, "pool", 128, 128, "pool", 256, 256, 256, "pool", 512, 512, 512)
 ADDRESS = "https://download.pytorch.org/models/vgg16-397923af.pth"
@@ -54,7 +54,9 @@ def _public() -> dict[str, Tensor] | None:
 
 def _file(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
-        raise ValueError(f'counter.weights: {path} is no file; give VGG-16 in torchvision\'s layout, "public" or "none"')
+        raise ValueError(
+            f'counter.weights: {path} is no file; give VGG-16 in torchvision\'s layout, "public" or "none"'
+        )
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from components.counters._input import standardise
 from components.counters._vgg import FEATURES, layers, start_from
-from components.crowd import pad_to
+from components.crowd import Counter, pad_to
 from components.networks import Initialisation, initialise
 from components.params import Optimiser, Options
 
@@ -36,7 +36,7 @@ def build(params: Params) -> CSRNet:
     return CSRNet(params)
 
 
-class CSRNet(nn.Module):
+class CSRNet(Counter):
     stride = 8
 
     def __init__(self, params: Params) -> None:

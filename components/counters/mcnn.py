@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from components.counters._input import grey, standardise
-from components.crowd import pad_to
-from components.networks import OWN, Initialisation, initialise
+from components.crowd import Counter, pad_to
+from components.networks import Initialisation, initialise
 from components.params import Optimiser, Options
 
 COLUMNS = ((9, 7, 16, 32, 16, 8), (7, 5, 20, 40, 20, 10), (5, 3, 24, 48, 24, 12))  # first kernel, others, features
@@ -34,7 +34,7 @@ def build(params: Params) -> MCNN:
     return MCNN(params)
 
 
-class MCNN(nn.Module):
+class MCNN(Counter):
     stride = 4
 
     def __init__(self, params: Params) -> None:
@@ -43,9 +43,6 @@ class MCNN(nn.Module):
         self.columns = nn.ModuleList(_column(params.channels, *column) for column in COLUMNS)
         self.fuse = nn.Conv2d(sum(column[-1] for column in COLUMNS), 1, 1)
         initialise(self, params.initialisation)
-
-    def start(self) -> str:
-        return OWN
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in 0..1 -> (B, 1, ceil(H/4), ceil(W/4))."""

@@ -1,17 +1,10 @@
 """Train one experiment with each of its seeds: `python -m components.stages.train STUDY EXPERIMENT`.
 
-DVC deletes a stage's outputs before it runs, so what is needed to resume lies elsewhere, under the fingerprint of params,
-data and code: an interrupted stage goes on where it was, a changed one starts afresh. It is removed when all seeds are
-done. `DOTFIELD_STORAGE` says where: a folder (`.dotfield` by default) or an address such as s3://bucket/path."""
+What is needed to resume is kept until all seeds are done (`components/stages/_state.py`)."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from components.evaluation.score import as_batch
 from components.packing import Pack
@@ -22,11 +15,10 @@ from components.stages._command import entry, run
 from components.stages._layout import Layout
 from components.stages._progress import Epochs
 from components.stages._record import data_files, fingerprint, record
+from components.stages._state import alone, storage
 from components.training import distributed, runs
 from components.training.plan import Plan, plan
 
-LOCKS = Path(".dotfield/locks")
-WAIT = 30  # seconds for another process to let go: a stage whose parent died does so within two
 EXAMPLES = 4
 
 
@@ -42,30 +34,14 @@ def train(study: Study, layout: Layout, name: str) -> None:
         for seed, mark in prints.items():
             _train_seed(resolved, seed, prepared, maps, layout.run(name, seed), mark)
     for mark in prints.values():
-        distributed.forget(storage(), mark)
-
-
-def storage() -> str:
-    """Where the state of unfinished training lies."""
-    return os.environ.get("DOTFIELD_STORAGE", ".dotfield") + "/training"
-
-
-@contextmanager
-def alone(mark: str) -> Iterator[None]:
-    """Let one process at a time train under a fingerprint. Raises ValueError where another one does."""
-    LOCKS.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(LOCKS / f"{mark}.lock", timeout=WAIT):
-            yield
-    except Timeout:
-        raise ValueError(f"another process trains this run ({LOCKS / mark}.lock is held); end it, or wait") from None
+        distributed.forget(f"{storage()}/training", mark)
 
 
 def _train_seed(resolved: Plan, seed: int, prepared: Path, maps: Path, folder: Path, mark: str) -> None:
     progress = Epochs(f"{resolved.experiment}, seed {seed}", resolved.training.epochs)
     with alone(mark):
         state, started_from = distributed.train(
-            resolved, seed, prepared, maps, storage=storage(), name=mark, progress=progress
+            resolved, seed, prepared, maps, storage=f"{storage()}/training", name=mark, progress=progress
         )
     progress.close()
     written = record(resolved, seed, state, started_from, data_files(prepared, maps), _size(prepared))
@@ -86,14 +62,12 @@ def _draw(folder: Path, prepared: Prepared, maps: Pack) -> None:
     """The curves, and a page of predictions beside what the counter was to learn, on validation images."""
     model = runs.load(folder).model
     figures.curves(folder / "metrics.csv", folder / "curves.png")
-    rows = prepared.split("val")[:EXAMPLES]
-    images = [prepared.images[row.number] for row in rows]
-    truths = [model.target_map(row.dots, (row.height, row.width), maps[row.number]) for row in rows]
-    predicted = [model.predict(as_batch(image))[0, 0].cpu().numpy() for image in images]
-    figures.predictions(
-        [(row.id, *rest) for row, *rest in zip(rows, images, truths, predicted, strict=True)],
-        folder / "predictions.png",
-    )
+    examples = []
+    for row in prepared.split("val")[:EXAMPLES]:
+        truth = model.target_map(row.dots, (row.height, row.width), maps[row.number])
+        image = prepared.images[row.number]
+        examples.append((row.id, image, truth, model.predict(as_batch(image))[0, 0].cpu().numpy()))
+    figures.predictions(examples, folder / "predictions.png")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ when the same run is asked for again after a killed driver. A changed run has an
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 import threading
@@ -60,8 +61,12 @@ def cluster() -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    own = {} if os.environ.get("RAY_ADDRESS") else {"include_dashboard": False, "object_store_memory": 2 * 10**8}
-    ray.init(log_to_driver=False, logging_level="ERROR", **own)
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(log_to_driver=False, logging_level=logging.ERROR)
+    else:
+        ray.init(
+            log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False, object_store_memory=2 * 10**8
+        )
     try:
         yield
     finally:
@@ -97,7 +102,7 @@ def train(
             ),
         ).fit()
     assert result.checkpoint is not None
-    saved = _read(result.checkpoint)
+    saved = read_state(result.checkpoint)
     return saved["state"], saved["started_from"]
 
 
@@ -122,7 +127,7 @@ def _work(config: dict[str, Any]) -> None:
     torch.set_num_threads(max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1))))
     model = assemble(plan, seed)
     latest = ray.train.get_checkpoint()
-    saved = _read(latest) if latest else {"state": None, "started_from": model.counter.start()}
+    saved: dict[str, Any] = read_state(latest) if latest else {"state": None, "started_from": model.counter.start()}
     world = Group()
 
     def report(record: Record, state: State) -> None:
@@ -143,7 +148,7 @@ def _work(config: dict[str, Any]) -> None:
     fit(model, training, validation, plan.training, report=report, state=saved["state"], world=world, tick=tick)
 
 
-def _read(checkpoint: Checkpoint) -> dict[str, Any]:
+def read_state(checkpoint: Any) -> dict[str, Any]:
     with checkpoint.as_directory() as folder:
         return torch.load(Path(folder) / STATE, map_location="cpu", weights_only=True)
 

@@ -90,7 +90,7 @@ def _train_epoch(
     tick: Callable[[float], None],
 ) -> Record:
     """One pass over the training images; means over images and cells' sums, as equations (3) and (7) have them."""
-    learn_maps = model.learns_maps and epoch % model.density_map.update_every == 0
+    learn_maps = model.learns_maps and epoch % model.density_map.params.update_every == 0
     active = [optimisers["counter"], optimisers["density_map"]] if learn_maps else [optimisers["counter"]]
     if learn_maps:
         model.thaw()

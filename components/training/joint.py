@@ -5,27 +5,15 @@ second term is zero. One backward pass gives both networks the gradients of algo
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from components.crowd import CELL, Batch, Counter, Window, block_sum
+from components.crowd import CELL, Batch, Counter, DensityMap, block_sum
 from components.density_maps.windows import annotation, cut, whole
 from components.losses.squared_error import squared_error
-
-
-class DensityMap(Protocol):
-    """A module of `density_maps/learned`: maps of windows of a batch, in people per cell times the target scale."""
-
-    update_every: int
-
-    def __call__(self, batch: Batch, windows: list[Window]) -> Tensor:
-        """(B, 1, h, w)."""
-
-    def refinement_loss(self, maps: Tensor, batch: Batch, windows: list[Window]) -> Tensor:
-        """(B,), weighted with alpha or beta."""
 
 
 class Losses(NamedTuple):

@@ -54,7 +54,7 @@ def with_values(base: Plan, values: dict[str, Any], where: str) -> Plan:
     tree = base.model_dump()
     for key, value in values.items():
         *path, last = key.split(".")
-        node = tree
+        node: Any = tree
         for part in path:
             node = node.get(part) if isinstance(node, dict) else None
         if not isinstance(node, dict) or last not in node:

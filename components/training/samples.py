@@ -53,7 +53,7 @@ class Samples:
         order = np.random.default_rng([self.seed, stream, epoch]).permutation(len(self.rows))
         for start in range(0, len(order), batch_size):
             places = range(start, min(start + batch_size, len(order)))
-            mine = [(order[place], (self.seed, stream, epoch, place)) for place in places[rank::workers]]
+            mine = [(int(order[place]), (self.seed, stream, epoch, place)) for place in places[rank::workers]]
             yield (self._batch(mine) if mine else None), len(places)
 
     def endless(self, batch_size: int, stream: int) -> Iterator[tuple[Batch, int]]:
@@ -74,7 +74,7 @@ class Samples:
             row = self.rows[index]
             yield row.id, self.images[row.number], row.dots
 
-    def _batch(self, places: list[tuple[int, tuple[int, ...]]]) -> Batch:
+    def _batch(self, places: list[tuple[int, tuple[int, int, int, int]]]) -> Batch:
         return self._stack([self._sample(self.rows[index], np.random.default_rng(key)) for index, key in places])
 
     def _sample(self, row: Row, random: np.random.Generator) -> Batch:

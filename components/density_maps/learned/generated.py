@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from components.crowd import Batch, Window
+from components.crowd import Batch, DensityMap, Window
 from components.density_maps._gaussian import draw
 from components.density_maps.windows import annotation, run_wider
 from components.losses.global_count import global_count
@@ -54,15 +54,13 @@ def build(params: Params, stride: int, scale: float) -> Generator:
     return Generator(params, stride, scale)
 
 
-class Generator(nn.Module):
+class Generator(DensityMap):
     """Dots in, maps (B, 1, h, w) out, in people per cell times `scale`."""
 
     def __init__(self, params: Params, stride: int, scale: float) -> None:
-        super().__init__()
+        super().__init__(params, stride, scale)
         if stride not in (4, 8):
             raise ValueError(f"density_map: the generator makes maps for counters of stride 4 or 8, not {stride}")
-        self.params, self.stride, self.scale = params, stride, scale
-        self.update_every = params.update_every
         self.attention = _attention(len(params.sigmas))
         self.fusion = _fusion(len(params.sigmas), pools=3 if stride == 8 else 2)
         initialise(self, params.initialisation)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from components.crowd import Batch, Window
+from components.crowd import Batch, DensityMap, Window
 from components.density_maps.windows import annotation
 from components.params import Options
 
@@ -14,20 +14,11 @@ class Params(Options):
 
 
 def build(params: Params, stride: int, scale: float) -> Identity:
-    return Identity(stride, scale)
+    return Identity(params, stride, scale)
 
 
-class Identity(nn.Module):
+class Identity(DensityMap):
     """M = Y, multiplied by `scale`."""
-
-    update_every = 1
-
-    def __init__(self, stride: int, scale: float) -> None:
-        super().__init__()
-        self.stride, self.scale = stride, scale
 
     def forward(self, batch: Batch, windows: list[Window]) -> Tensor:
         return self.scale * annotation(batch, range(len(windows)), windows, self.stride)
-
-    def refinement_loss(self, maps: Tensor, batch: Batch, windows: list[Window]) -> Tensor:
-        return maps.new_zeros(len(maps))

@@ -9,7 +9,7 @@ from functools import partial
 from pydantic import Field
 from torch import Tensor, nn
 
-from components.crowd import Batch, Window
+from components.crowd import Batch, DensityMap, Window
 from components.density_maps.windows import annotation, run_wider
 from components.losses.squared_error import squared_error
 from components.networks import Initialisation, initialise, relu_convolutions
@@ -35,13 +35,11 @@ def build(params: Params, stride: int, scale: float) -> Refiner:
     return Refiner(params, stride, scale)
 
 
-class Refiner(nn.Module):
+class Refiner(DensityMap):
     """g: annotation maps in, maps of the same size out, both multiplied by `scale`."""
 
     def __init__(self, params: Params, stride: int, scale: float) -> None:
-        super().__init__()
-        self.params, self.stride, self.scale = params, stride, scale
-        self.update_every = params.update_every
+        super().__init__(params, stride, scale)
         self.layers = nn.Sequential(*relu_convolutions((1, *params.widths, 1))[:-1])
         self.margin = (len(params.widths) + 1) * stride
         initialise(self, params.initialisation)

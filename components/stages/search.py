@@ -1,0 +1,56 @@
+"""Search over one experiment's options: `python -m components.stages.search STUDY SEARCH`.
+
+Writes trials.parquet, a row a trial, and best.yaml, the values to copy into the experiment. The state of an unfinished
+search lies under its fingerprint, as that of training does (`components/stages/train.py`)."""
+
+from __future__ import annotations
+
+import shutil
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from components.params import Study
+from components.stages._command import entry, run
+from components.stages._layout import Layout
+from components.stages._record import data_files, fingerprint
+from components.stages._state import LOCAL, alone
+from components.training.plan import plan
+from components.training.search import TrialResult, search
+
+
+def main(study: Study, layout: Layout, name: str) -> None:
+    """Run `searches.<name>`. Raises ValueError: see `plan` and `search`."""
+    options = entry(study.searches, name, "searches", study)
+    base = plan(study, options.experiment)
+    maps = layout.maps(study.experiments[options.experiment].annotation)
+    prepared = layout.prepared(base.dataset)
+    asked = [base.model_dump(mode="json"), options.model_dump(mode="json")]
+    mark, storage = fingerprint(asked, data_files(prepared, maps)), LOCAL / "searches"
+    with alone(mark):
+        say = partial(print, f"{name}:", flush=True)
+        trials = search(base, options, prepared, maps, storage=storage, name=mark, say=say)
+    _write(layout.search(name), options.experiment, trials)
+    shutil.rmtree(storage / mark)
+
+
+def _write(folder: Path, experiment: str, trials: list[TrialResult]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [_row(trial) for trial in trials]
+    pq.write_table(pa.Table.from_pylist(rows), folder / "trials.parquet")
+    best = min((trial for trial in trials if trial.val_mae is not None), key=lambda trial: trial.val_mae or 0.0)
+    text = {"experiment": experiment, "trial": best.trial, "val_mae": best.val_mae, "values": best.values}
+    (folder / "best.yaml").write_text(yaml.safe_dump(text, sort_keys=False))
+    print(f"best: trial {best.trial}, val_mae {best.val_mae:.4g}: {folder / 'best.yaml'}")
+
+
+def _row(trial: TrialResult) -> dict[str, object]:
+    fields = trial._asdict()
+    return fields | {f"config.{key}": value for key, value in fields.pop("values").items()}
+
+
+if __name__ == "__main__":
+    run(main, "study", "search")

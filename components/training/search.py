@@ -1,0 +1,150 @@
+"""Ray Tune over dotted keys of one experiment: Optuna's sampler proposes, ASHA stops what falls behind.
+
+Trials call the same `fit` as training does, one worker each, with one seed: they differ in what is searched alone. A
+search is known by a name; asked for again under it, an interrupted one goes on and a finished one is only read."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import ray
+import torch
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import ASHAScheduler
+from ray.tune.search.optuna import OptunaSearch
+
+from components.params import Dimension, Search
+from components.training.distributed import STATE, cluster, read_state
+from components.training.fit import Record, State, fit
+from components.training.plan import Plan, assemble, samples, with_values
+
+
+class TrialResult(NamedTuple):
+    """One trial: `status` is completed, stopped early or failed; `val_mae` is its smallest."""
+
+    trial: int
+    status: str
+    epochs: int
+    val_mae: float | None
+    seconds: float
+    values: dict[str, Any]
+
+
+def search(
+    plan: Plan, options: Search, prepared: Path, maps: Path, *, storage: Path, name: str, say: Callable[[str], None]
+) -> list[TrialResult]:
+    """Run a search, or go on with it, and return its trials in their order.
+
+    Raises ValueError for a key that the experiment does not have, or where every trial failed."""
+    for key, dimension in options.space.items():
+        with_values(plan, {key: _some_value(dimension)}, "searches")
+    folders = {"prepared": prepared.resolve(), "maps": maps.resolve()}
+    with cluster():
+        cpus = max(1, int(ray.cluster_resources()["CPU"]) // options.concurrent)
+        gpus = min(1.0, ray.cluster_resources().get("GPU", 0) / options.concurrent)
+        trainable = tune.with_resources(
+            tune.with_parameters(_trial, plan=plan, options=options, folders=folders), {"cpu": cpus, "gpu": gpus}
+        )
+        with warnings.catch_warnings(action="ignore"):
+            results = _tuner(trainable, options, storage, name, say).fit()
+    trials = [_trial_result(number, results[number], options) for number in range(len(results))]
+    if all(trial.val_mae is None for trial in trials):
+        raise ValueError(f"every trial failed; the first said: {results[0].error}")
+    return trials
+
+
+def _tuner(trainable: Any, options: Search, storage: Path, name: str, say: Callable[[str], None]) -> tune.Tuner:
+    path = str(storage.resolve() / name)
+    if tune.Tuner.can_restore(path):
+        return tune.Tuner.restore(path, trainable, resume_unfinished=True, restart_errored=True)
+    return tune.Tuner(
+        trainable,
+        param_space={key: _distribution(dimension) for key, dimension in options.space.items()},
+        tune_config=tune.TuneConfig(
+            metric="val_mae",
+            mode="min",
+            num_samples=options.trials,
+            search_alg=OptunaSearch(seed=options.seed),
+            scheduler=ASHAScheduler(
+                time_attr="epoch", max_t=options.epochs, grace_period=options.grace_epochs, reduction_factor=2
+            ),
+            max_concurrent_trials=options.concurrent,
+        ),
+        run_config=tune.RunConfig(
+            name=name, storage_path=str(storage.resolve()), verbose=0, callbacks=[_Lines(options, say)]
+        ),
+    )
+
+
+def _trial(values: dict[str, Any], *, plan: Plan, options: Search, folders: dict[str, Path]) -> None:
+    """What one trial does: the experiment with its own values, reported epoch by epoch."""
+    epochs = {"training.epochs": options.epochs, "training.validate_every": 1}
+    mine = with_values(plan, values | epochs, "searches")
+    torch.set_num_threads(max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1))))
+    model = assemble(mine, options.seed)
+    latest = tune.get_checkpoint()
+    if latest is None:
+        model.counter.start()
+
+    def report(record: Record, state: State) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            torch.save({"state": state}, Path(folder) / STATE)
+            measured = {key: record[key] for key in ("epoch", "val_mae", "val_rmse", "loss")}
+            tune.report(measured, checkpoint=tune.Checkpoint.from_directory(folder))
+
+    training, validation = samples(mine, options.seed, folders["prepared"], folders["maps"], model.stride)
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    state = read_state(latest)["state"] if latest else None
+    fit(model, training, validation, mine.training, report=report, state=state)
+
+
+class _Lines(tune.Callback):
+    """A line for each trial that ends."""
+
+    def __init__(self, options: Search, say: Callable[[str], None]) -> None:
+        self.options, self.say, self.ended = options, say, 0
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._ended(trial, f"best val_mae {trial.metric_analysis['val_mae']['min']:.4g}")
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._ended(trial, "failed")
+
+    def _ended(self, trial: Trial, outcome: str) -> None:
+        self.ended += 1
+        values = ", ".join(f"{key} {_short(trial.config[key])}" for key in self.options.space)
+        epochs = trial.last_result.get("epoch", 0)
+        self.say(f"trial {self.ended} of {self.options.trials}: {values}: {outcome}, {epochs:.0f} epochs")
+
+
+def _trial_result(number: int, result: tune.Result, options: Search) -> TrialResult:
+    history, config = result.metrics_dataframe, result.config or {}
+    values = {key: config[key] for key in options.space}
+    if history is None or history.empty or result.error:
+        return TrialResult(number, "failed", 0, None, 0.0, values)
+    epochs = int(history["epoch"].max())
+    status = "completed" if epochs >= options.epochs else "stopped early"
+    seconds = float(history["time_total_s"].max())
+    return TrialResult(number, status, epochs, float(history["val_mae"].min()), seconds, values)
+
+
+def _distribution(dimension: Dimension) -> Any:
+    if dimension.choice is not None:
+        return tune.choice(list(dimension.choice))
+    if dimension.loguniform is not None:
+        return tune.loguniform(*dimension.loguniform)
+    assert dimension.uniform is not None
+    return tune.uniform(*dimension.uniform)
+
+
+def _some_value(dimension: Dimension) -> Any:
+    return (dimension.choice or dimension.loguniform or dimension.uniform or [None])[0]
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
