@@ -22,7 +22,7 @@ def scatter(results: Mapping[str, Scored], target: Path) -> None:
     """Predicted against true counts, a panel an experiment and a point for each image and seed, on shared axes."""
     limits = _limits(results)
     rows = -(-len(results) // COLUMNS)
-    with drawing(target, rows, min(COLUMNS, len(results)), 2.6, 2.8) as (figure, grid):
+    with drawing(target, rows, min(COLUMNS, len(results)), 2.6, 3.0) as (figure, grid):
         every = [axes for row in grid for axes in row]
         for place, (title, scored) in enumerate(results.items()):
             _counts(every[place], scored, place, limits)
@@ -55,7 +55,7 @@ def _counts(axes: Axes, scored: Scored, place: int, limits: tuple[float, float])
     axes.plot(limits, limits, color=GREY, linewidth=1, linestyle="--")
     truth = np.broadcast_to(scored.truth, scored.prediction.shape)
     axes.scatter(truth.ravel(), scored.prediction.ravel(), s=12, color=colour(place), alpha=0.55, linewidth=0)
-    axes.set(xlim=limits, ylim=limits, aspect="equal")
+    axes.set(xlim=limits, ylim=limits, box_aspect=1)
 
 
 def _history(axes: Axes, errors: np.ndarray) -> None:

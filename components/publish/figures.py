@@ -10,14 +10,14 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
-from matplotlib.ticker import LogLocator, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from components.publish.style import DENSITY, colour, drawing
 
 PANELS = {
     "val_mae": "MAE on the validation images (people)",
     "counting_loss": "counting loss",
-    "refinement_loss": "refinement loss",
+    "refinement_loss": "second loss: refinement, or count of the map",
 }
 
 
@@ -42,6 +42,7 @@ def compare_curves(runs: Mapping[str, Sequence[Path]], target: Path) -> None:
             for place, (title, seeds) in enumerate(histories.items()):
                 _seed_lines(axes, name, [run for run in seeds if _has(run, name)], colour(place), title)
             axes.set(title=PANELS[name], xlabel="epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             if name != "val_mae":
                 _logarithmic(axes)
         if any(runs):

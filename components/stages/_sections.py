@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from components.publish.tables import Table
 from components.stages._layout import DEMO
 
 
-def compose(study: Study, found: list[Result], finding: str, made: dict[str, Table], drawn: dict[str, Path]) -> Report:
-    """The report of tables and figures, both by the names of their files."""
+def compose(
+    study: Study, found: list[Result], finding: str, made: dict[str, Table], drawn: dict[str, Path], settings: str
+) -> Report:
+    """The report of tables and figures, both by the names of their files; `settings` is the text of study.yaml."""
     return Report(
         title=study.title,
         about=f"Study {study.study}: crowd counters trained together with the density maps they learn from.",
@@ -28,6 +31,7 @@ def compose(study: Study, found: list[Result], finding: str, made: dict[str, Tab
             _training(drawn, made),
             *_searches(study, made, drawn),
             Section("Data", tables=tuple(made[f"data-{name}"] for name in study.datasets)),
+            Section("Settings", "The study, as it stands in params.", code=settings),
             _origin(study, found),
         ),
     )
@@ -61,7 +65,7 @@ def _searches(study: Study, made: dict[str, Table], drawn: dict[str, Path]) -> l
     return [
         Section(
             f"Search: {name}",
-            f"{search.trials} trials of up to {search.epochs} epochs: {study.experiments[search.experiment].title}.",
+            f"{search.trials} trials of up to {search.epochs} epochs of the experiment {search.experiment}.",
             pictures=(Picture(drawn[f"search-{name}"], caption),),
             tables=(made[f"search-{name}"],),
         )
@@ -71,17 +75,25 @@ def _searches(study: Study, made: dict[str, Table], drawn: dict[str, Path]) -> l
 
 
 def _origin(study: Study, found: list[Result]) -> Section:
-    """Where the figures come from, and how to get them again."""
+    """What the runs were made with, and how to make them again."""
     records = [record for result in found for record in result.records.values()]
-    commits = dict.fromkeys(str(record["git_commit"]) for record in records)
-    rows = tuple(
-        (what, "; ".join(dict.fromkeys(_words(record[what]) for record in records)))
-        for what in ("versions", "hardware")
+    rows = (
+        ("commit", _each(records, lambda record: record["git_commit"] or "not under Git")),
+        ("data", _each(records, lambda record: f"SHA-256 {record['data_sha256'][:16]}")),
+        ("versions", _each(records, lambda record: ", ".join(" ".join(each) for each in record["versions"].items()))),
+        ("machine", _each(records, lambda record: _machine(record["hardware"]))),
     )
-    table = Table("origin", "What the runs were made with", ("", ""), (("commit", "; ".join(commits)), *rows))
-    command = "make demo" if study.study == DEMO else f"dotfield run {study.study}"
-    return Section("Origin", "To get all of this again:", tables=(table,), code=f"git checkout COMMIT\n{command}")
+    table = Table("origin", "What the runs were made with", ("What", "Which"), rows)
+    return Section(
+        "Origin", tables=(table,), code="make demo" if study.study == DEMO else f"dotfield run {study.study}"
+    )
 
 
-def _words(values: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in values.items())
+def _each(records: list[Mapping[str, Any]], say: Callable[[Mapping[str, Any]], str]) -> str:
+    """What the records say, each thing once."""
+    return "; ".join(dict.fromkeys(say(record) for record in records))
+
+
+def _machine(hardware: Mapping[str, Any]) -> str:
+    gpus = ", ".join(hardware["gpus"]) or "no GPU"
+    return f"{hardware['machine']}, {hardware['cpus']} CPUs, {hardware['memory_gib']} GiB, {gpus}"

@@ -29,7 +29,8 @@ def publish(study: Study, layout: Layout) -> None:
         tables.write(table, layout.published / "tables")
     target = layout.published / "report.html"
     finding = results.summary(found, study.publish.baseline, differences)
-    report.write(compose(study, found, finding, made, draw(study, layout, found)), target)
+    drawn = draw(study, layout, found)
+    report.write(compose(study, found, finding, made, drawn, layout.params.read_text()), target)
     print(
         f"{tables.plain(made['results'].choose(*PRINTED))}\n\nreport: {target}\ntables: {layout.published / 'tables'}"
     )
