@@ -18,14 +18,14 @@ from PIL import Image
 from components.evaluation import scored
 from components.evaluation.metrics import Difference, Estimate
 from components.params import load_study
-from components.publish import charts, figures, published, report, results, tables
+from components.publish import charts, contents, figures, published, report, results, tables
 from components.publish.report import Report, Section
 from components.publish.tables import Measured, Table
 from components.stages import prepare
 from components.stages._layout import Layout
 from components.stages._record import data_files, record
 from components.stages.evaluate import evaluate
-from components.stages.publish import publish
+from components.stages.publish import measured, publish
 from components.stages.rasterize import rasterize
 from components.training import runs
 from components.training.fit import fit
@@ -258,6 +258,17 @@ def test_notes_name_alarms_and_options_and_published_figures_keep_their_own_colu
         rows = list(csv.DictReader(lines))
     assert [row["MAE published, ShanghaiTech A"] for row in rows] == ["96.0", "96.7"]
     assert "for orientation alone" in (folder / "beside.md").read_text()
+
+
+def test_a_study_on_a_published_data_set_shows_its_literature_and_its_columns_alone(small, monkeypatch):
+    monkeypatch.chdir(small)
+    study = load_study(Path("params/small/study.yaml"))
+    found = [measured(study, Layout("small"), name) for name in study.experiments]
+    assert contents.beside(found, "shanghaitech-b").head[3:] == ("MAE published, ShanghaiTech B",)
+    others = contents.others(found, "shanghaitech-b")
+    assert ("ZIP-B (2025)", "", "5.51", "8.63", "EBC-ZIP 2025", "") in others.rows
+    assert {row[0] for row in others.rows if row[1]} == {"MCNN"}
+    assert "None of these figures is measured here" in others.notes[0]
 
 
 def test_the_report_holds_all_it_shows(small):

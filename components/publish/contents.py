@@ -65,8 +65,9 @@ def others(found: Sequence[Result], section: str) -> Table:
     rows = [row for row in published.section(section) if not row.key or row.method.lower() in counters]
     cells = tuple((row.method, row.map, str(row.mae), _optional(row.rmse), _source(row), row.note) for row in rows)
     note = f"None of these figures is measured here. Setting: {rows[0].setting}. Many were selected on the test half."
+    references = dict.fromkeys(f"{row.source}: {row.reference}." for row in rows)
     head = ("Method", "Density map", "MAE", "RMSE", "Source", "Note")
-    return Table("published", f"Published by others on {rows[0].dataset}", head, cells, (note,))
+    return Table("published", f"Published by others on {rows[0].dataset}", head, cells, (note, *references))
 
 
 def runs(found: Sequence[Result]) -> Table:
@@ -169,7 +170,7 @@ def _printed(row: list[PublishedRow], datasets: list[str]) -> list[Cell]:
 
 
 def _standing(cells: list[list[PublishedRow]], section: str | None) -> tuple[str, ...]:
-    settings = dict.fromkeys(f"{cell.source}, {cell.dataset}: {cell.setting}." for row in cells for cell in row)
+    settings = dict.fromkeys(f"{cell.reference}, {cell.dataset}: {cell.setting}." for row in cells for cell in row)
     if not settings:
         return ("No published figure stands beside these experiments.",)
     orientation = (

@@ -19,6 +19,7 @@ class PublishedRow:
     dataset: str
     setting: str
     source: str
+    reference: str  # the source in full
     table: str  # "table 3", or nothing where the source is no paper
     method: str
     map: str
@@ -61,14 +62,14 @@ def _row(
     sources: dict[str, Any], name: str, section: dict[str, Any], table: dict[str, Any], row: dict[str, Any]
 ) -> PublishedRow:
     source = sources[row.get("source") or table["source"]]
-    paper = "source" in table
     scenes = f"scenes {', '.join(map(str, row['scenes']))}" if "scenes" in row else ""
     return PublishedRow(
         section=name,
         dataset=section["dataset"],
         setting=section["setting"],
-        source=f"{source['title']} {source['year']}" if paper else source["title"],
-        table=f"table {table['table']}" if paper else "",
+        source=source["name"],
+        reference=source["title"],
+        table=f"table {table['table']}" if "source" in table else "",
         method=row.get("counter") or row["method"] + (f" ({row['year']})" if "year" in row else ""),
         map=row.get("map", ""),
         key=row.get("key", ""),
