@@ -98,18 +98,19 @@ class Runner:
 def end(process: subprocess.Popen[str]) -> None:
     """TERM to the process group and its whole tree, after `PATIENCE` seconds KILL to what is left of them."""
     with suppress(psutil.NoSuchProcess):
-        leader = psutil.Process(process.pid)
-        tree = [leader, *leader.children(recursive=True)]
-        _signal(process, tree, signal.SIGTERM)
-        _, left = psutil.wait_procs(tree, timeout=PATIENCE)
+        below = psutil.Process(process.pid).children(recursive=True)
+        _signal(process, below, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=PATIENCE)
+        _, left = psutil.wait_procs(below, timeout=PATIENCE)
         _signal(process, left, signal.SIGKILL)
     process.wait()
 
 
-def _signal(process: subprocess.Popen[str], tree: list[psutil.Process], number: int) -> None:
+def _signal(process: subprocess.Popen[str], below: list[psutil.Process], number: int) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, number)
-    for member in tree:
+    for member in below:
         with suppress(psutil.NoSuchProcess):
             member.send_signal(number)
 

@@ -12,6 +12,7 @@ import click
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture, as_completed, wait
 from prefect.states import Failed
@@ -72,12 +73,23 @@ def show_tables(layout: Layout) -> None:
         create_markdown_artifact(table.read_text(), key=key, description=f"{table}")
 
 
+def start_server() -> None:
+    """Prefect's temporary server, unless PREFECT_API_URL names one, deaf to the Ctrl-C that reaches every process of a
+    terminal: it must outlive the flow, which tells it how it ended."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        get_client(sync_client=True)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
 @click.command()
 @click.argument("study", default=DEMO)
 @click.option("--parallel", default=1, type=click.IntRange(1), show_default=True, help="stages at the same time")
 def main(study: str, parallel: int) -> None:
     """Reproduce STUDY; the exit code is 1 if a stage failed."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    start_server()
     state = reproduce(study, parallel, return_state=True)
     if not state.is_completed():
         sys.exit(f"{study}: {state.message}")
