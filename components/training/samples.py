@@ -98,7 +98,7 @@ class Samples:
         annotation = block_sum(self.maps[row.number], self.stride // CELL)
         short = [(0, cells(side, self.stride) - have) for side, have in zip(size, annotation.shape, strict=True)]
         return Batch(
-            images=torch.from_numpy(np.ascontiguousarray(image[:, ::-1] if flipped else image)).permute(2, 0, 1)[None],
+            images=torch.from_numpy(np.array(image[:, ::-1] if flipped else image)).permute(2, 0, 1)[None],
             flipped=torch.tensor([flipped]),
             numbers=[row.number],
             windows=[window],

@@ -1,0 +1,72 @@
+"""Small made data sets for tests: prepared files on disk, exactly as the stages write them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from components import plugins
+from components.density_maps._gaussian import draw
+from components.packing import PackWriter
+from components.params import Choice, Training
+from components.prepared import SCHEMA
+from components.training.plan import Plan
+
+
+def write(folder: Path, sizes: list[tuple[int, int]], splits: list[str], seed: int = 0) -> tuple[Path, Path]:
+    """Prepared images of bright squares on noise, a dot on each, and their fixed sigma 4 maps: (prepared, maps)."""
+    random = np.random.default_rng(seed)
+    prepared, maps, rows = folder / "prepared", folder / "maps", []
+    with PackWriter(prepared / "images", np.uint8) as images, PackWriter(maps, np.float32) as drawn:
+        for number, ((height, width), split) in enumerate(zip(sizes, splits, strict=True)):
+            dots = random.random((int(random.integers(3, 20)), 2)) * (width, height)
+            images.append(_image(random, height, width, dots))
+            drawn.append(draw(torch.from_numpy(dots), 4.0, (height, width)).numpy())
+            rows.append(_row(number, split, height, width, dots))
+    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), prepared / "manifest.parquet")
+    return prepared, maps
+
+
+def plan(density_map: dict | None = None, counter: dict | None = None, **training: object) -> Plan:
+    """A resolved plan for the made data."""
+
+    def resolved(family: str, choice: dict) -> Choice:
+        options = plugins.resolve(family, Choice(**choice), "test")
+        return Choice(kind=choice["kind"], **options.model_dump(mode="json"))
+
+    return Plan(
+        study="test",
+        experiment="made",
+        title="made",
+        dataset="made",
+        preset="stable",
+        counter=resolved("counter", counter or {"kind": "mcnn"}),
+        annotation=resolved("drawn map", {"kind": "fixed"}),
+        density_map=resolved("density map", density_map or {"kind": "identity"}),
+        training=Training(**({"epochs": 3, "batch_size": 2} | training)),
+    )
+
+
+def _image(random: np.random.Generator, height: int, width: int, dots: np.ndarray) -> np.ndarray:
+    image = random.integers(0, 60, (height, width, 3), dtype=np.uint8)
+    for x, y in dots.astype(int):
+        image[max(0, y - 2) : y + 3, max(0, x - 2) : x + 3] = 230
+    return image
+
+
+def _row(number: int, split: str, height: int, width: int, dots: np.ndarray) -> dict:
+    return {
+        "id": f"image-{number:02d}",
+        "split": split,
+        "height": height,
+        "width": width,
+        "scale": 1.0,
+        "x": dots[:, 0].tolist(),
+        "y": dots[:, 1].tolist(),
+        "group": number,
+        "sha256": "",
+    }

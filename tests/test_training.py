@@ -1,0 +1,284 @@
+"""The loop: what it reads, what it updates, and that it ends the same however often it was interrupted."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from io import BytesIO
+
+import numpy as np
+import pytest
+import torch
+
+from components.crowd import CELL, Window
+from components.density_maps._gaussian import draw
+from components.packing import Pack
+from components.prepared import Prepared
+from components.training.alarms import alarms, health
+from components.training.fit import World, _sum_gradients, fit
+from components.training.joint import _flip
+from components.training.plan import assemble, samples, with_values
+from components.training.samples import WARM_UP, Samples, ahead
+from tests import crowds
+
+GENERATED = {"kind": "generated", "warm_up": 2, "sigmas": [1, 4], "update_every": 2}
+REFINED = {"kind": "refined", "widths": [4, 4], "warm_up": 2}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made")
+    return crowds.write(folder, [(48, 64)] * 8, ["train"] * 5 + ["val"] * 2 + ["test"])
+
+
+def trained(made, plan, seed: int = 0, epochs: int | None = None, state=None):
+    """The model and the states that a training leaves behind, as they come back from a file."""
+    model, states = assemble(plan, seed), []
+    training, validation = samples(plan, seed, *made, model.stride)
+    options = plan.training if epochs is None else plan.training.model_copy(update={"epochs": epochs})
+
+    def report(record, state) -> None:
+        file = BytesIO()
+        torch.save(state, file)
+        file.seek(0)
+        states.append(torch.load(file, weights_only=True))
+
+    fit(model, training, validation, options, report=report, state=state)
+    return model, states
+
+
+def same(first: dict, second: dict) -> bool:
+    return all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+@pytest.mark.parametrize("density_map", [{"kind": "identity"}, REFINED, GENERATED], ids=lambda each: each["kind"])
+def test_a_resumed_run_ends_bit_for_bit_as_the_uninterrupted_one(made, density_map: dict) -> None:
+    plan = crowds.plan(density_map, epochs=4, crop=[32, 48])
+    whole, states = trained(made, plan)
+    for stopped_after in (1, 3):
+        resumed, rest = trained(made, plan, state=deepcopy(states[stopped_after - 1]))
+        assert same(whole.state_dict(), resumed.state_dict())
+        assert [each["val_mae"] for each in rest[-1]["history"]] == [each["val_mae"] for each in states[-1]["history"]]
+        assert rest[-1]["best"]["epoch"] == states[-1]["best"]["epoch"]
+
+
+def test_another_seed_is_another_run(made) -> None:
+    plan = crowds.plan(epochs=1)
+    assert not same(trained(made, plan, seed=0)[0].state_dict(), trained(made, plan, seed=1)[0].state_dict())
+
+
+def test_one_seed_starts_the_same_counter_and_sees_the_same_samples_whatever_the_map(made) -> None:
+    plain, learned = (crowds.plan(density_map, crop=[32, 32]) for density_map in ({"kind": "identity"}, GENERATED))
+    assert same(assemble(plain, 3).counter.state_dict(), assemble(learned, 3).counter.state_dict())
+    first, second = (samples(plan, 3, *made, 4)[0] for plan in (plain, learned))
+    list(zip(range(5), second.endless(2, WARM_UP), strict=False))
+    pairs = zip(first.batches(1, 2), second.batches(1, 2), strict=True)
+    assert all(torch.equal(a.images, b.images) and a.windows == b.windows for (a, _), (b, _) in pairs)
+
+
+def test_the_order_of_samples_does_not_depend_on_the_number_of_workers(made) -> None:
+    training = samples(crowds.plan(crop=[32, 48]), 0, *made, 4)[0]
+    alone = [(b.numbers, b.windows, b.flipped.tolist()) for b, _ in training.batches(2, 4)]
+    shares = [list(training.batches(2, 4, rank=rank, workers=3)) for rank in range(3)]
+    for step, (numbers, windows, flipped) in enumerate(alone):
+        parts = [share[step][0] for share in shares]
+        seen = {
+            (number, window, flip)
+            for part in parts
+            if part is not None
+            for number, window, flip in zip(part.numbers, part.windows, part.flipped.tolist(), strict=True)
+        }
+        assert seen == set(zip(numbers, windows, flipped, strict=True))
+    assert shares[2][-1] == (None, 1)  # the fifth image is the last batch, and another worker's
+
+
+def test_every_training_image_is_seen_once_an_epoch(made) -> None:
+    training = samples(crowds.plan(), 0, *made, 4)[0]
+    for epoch in (1, 2):
+        assert sorted(number for batch, _ in training.batches(epoch, 2) for number in batch.numbers) == [0, 1, 2, 3, 4]
+
+
+def test_crops_and_their_maps_show_the_same_place(made) -> None:
+    """A flipped crop's map, cut and mirrored, is the map drawn from mirrored dots."""
+    data, pack = Prepared(made[0]), Pack(made[1])
+    training = Samples(data, pack, "train", stride=4, crop=(32, 32), flip=True, seed=1)
+    seen = [batch for epoch in range(6) for batch, _ in training.batches(epoch, 1) if batch.flipped[0]]
+    assert seen
+    for batch in seen:
+        row, window = data.rows[batch.numbers[0]], batch.windows[0]
+        crop = data.images[row.number][window.top : window.top + 32, window.left : window.left + 32]
+        np.testing.assert_array_equal(batch.images[0].permute(1, 2, 0).numpy(), crop[:, ::-1])
+        mirrored = torch.from_numpy(row.dots * (-1, 1) + (row.width, 0))
+        place = Window(window.top, row.width - window.left - 32, 32, 32)
+        top, left = window.top // CELL, window.left // CELL
+        cut = batch.annotations[0][None, None, top : top + 8, left : left + 8]
+        drawn = draw(mirrored, 4.0, (row.height, row.width), window=place)
+        torch.testing.assert_close(_flip(cut, batch.flipped)[0, 0], drawn, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("stride", [4, 8])
+def test_images_smaller_than_the_crop_and_odd_sizes_keep_their_people(tmp_path, stride: int) -> None:
+    made = crowds.write(tmp_path, [(30, 37), (61, 83), (9, 7)], ["train"] * 3)
+    data = Prepared(made[0])
+    training = Samples(data, Pack(made[1]), "train", stride=stride, crop=(64, 88))
+    for batch, _ in training.batches(0, 3):
+        assert batch.images.shape == (3, 3, 64, 88)
+        people = [len(data.rows[number].dots) for number in batch.numbers]
+        assert [each.sum().item() for each in batch.annotations] == pytest.approx(people, abs=1e-3)
+
+
+def test_images_of_several_sizes_need_a_crop(tmp_path) -> None:
+    made = crowds.write(tmp_path, [(32, 32), (32, 40)], ["train"] * 2)
+    with pytest.raises(ValueError, match=r"training\.crop"):
+        list(Samples(Prepared(made[0]), Pack(made[1]), "train", stride=4).batches(0, 2))
+
+
+def test_a_crop_that_cuts_cells_is_refused(made) -> None:
+    with pytest.raises(ValueError, match=r"multiples of the counter's stride, 8"):
+        Samples(Prepared(made[0]), Pack(made[1]), "train", stride=8, crop=(32, 36))
+
+
+def test_frozen_maps_are_the_generators_own_and_made_once(made) -> None:
+    plan = crowds.plan(GENERATED, crop=[32, 48])
+    model = assemble(plan, 0)
+    calls: list[int] = []
+    model.density_map.register_forward_pre_hook(lambda *_: calls.append(1))
+    training = samples(plan, 0, *made, 4)[0]
+    for epoch in (1, 2):
+        for batch, _ in training.batches(epoch, 2):
+            frozen = model(batch, learn_maps=False)
+            assert len(calls) <= 5
+            calls_before = len(calls)
+            fresh = model(batch, learn_maps=True)
+            del calls[calls_before:]
+            torch.testing.assert_close(frozen.counting, fresh.counting, rtol=1e-3, atol=1e-3)
+    assert len(calls) == 5
+
+
+def test_the_generator_is_updated_in_every_ngth_epoch_alone(made) -> None:
+    plan = crowds.plan(GENERATED, epochs=4)
+    _, states = trained(made, plan)
+    maps = [{k: v for k, v in state["model"].items() if k.startswith("density_map")} for state in states]
+    assert same(maps[1], maps[2])
+    assert not same(maps[0], maps[1])
+    assert not same(maps[2], maps[3])
+
+
+def test_one_backward_gives_the_gradients_of_both_algorithms(made) -> None:
+    """Algorithm 2: the counter follows the counting loss alone; the generator both losses of equation (7)."""
+    plan = crowds.plan(GENERATED)
+    batch = next(samples(plan, 0, *made, 4)[0].batches(1, 2))[0]
+    model = assemble(plan, 0)
+    losses = model(batch, learn_maps=True)
+    (losses.counting + losses.refinement).sum().backward()
+    both = {name: weight.grad.clone() for name, weight in model.named_parameters()}
+    model.zero_grad()
+    model(batch, learn_maps=True).counting.sum().backward()
+    for name, weight in model.counter.named_parameters():
+        torch.testing.assert_close(both[f"counter.{name}"], weight.grad)
+    model.zero_grad()
+    model(batch, learn_maps=True).refinement.sum().backward()
+    assert all(weight.grad is None or not weight.grad.any() for weight in model.counter.parameters())
+    assert any(weight.grad.any() for weight in model.density_map.parameters())
+
+
+class TwoHalves(World):
+    """Adds up what the two halves of a batch gave, as two workers would."""
+
+    def __init__(self) -> None:
+        self.other: list[torch.Tensor] = []
+
+    def sum_(self, tensors: list[torch.Tensor]) -> None:
+        for tensor, other in zip(tensors, self.other, strict=True):
+            tensor += other
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_the_workers_gradients_add_up_to_those_of_the_whole_batch(made, workers: int) -> None:
+    plan = crowds.plan(REFINED, crop=[32, 48], batch_size=2)
+    model, training = assemble(plan, 0), samples(plan, 0, *made, 4)[0]
+    optimiser = torch.optim.SGD(model.parameters(), lr=1)
+
+    def gradients(share) -> list[torch.Tensor]:
+        optimiser.zero_grad()
+        batch, images = share
+        if batch is not None:
+            losses = model(batch, learn_maps=True)
+            ((losses.counting + losses.refinement).sum() / images).backward()
+        _sum_gradients([optimiser], World())
+        return [weight.grad.clone() for weight in model.parameters()]
+
+    expected = gradients(next(training.batches(1, 2)))
+    world = TwoHalves()
+    parts = [gradients(next(training.batches(1, 2, rank=rank, workers=workers))) for rank in range(workers)]
+    world.other = [sum(each) for each in zip(*parts[1:], strict=True)]
+    world.sum_(parts[0])
+    for ours, theirs in zip(parts[0], expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3 * float(theirs.abs().max()) + 1e-6)
+
+
+def test_training_learns_to_count(made) -> None:
+    plan = crowds.plan(epochs=25, schedule="constant")
+    _, states = trained(made, plan)
+    errors = [record["val_mae"] for record in states[-1]["history"]]
+    assert min(errors) < 0.6 * errors[0]
+
+
+def test_the_best_model_is_the_one_with_the_smallest_error_on_validation(made) -> None:
+    _, states = trained(made, crowds.plan(epochs=4))
+    history = states[-1]["history"]
+    assert states[-1]["best"]["val_mae"] == min(record["val_mae"] for record in history)
+    assert same(states[-1]["best"]["model"], states[states[-1]["best"]["epoch"] - 1]["model"])
+
+
+def test_warming_up_brings_the_map_towards_the_annotation_map(made) -> None:
+    errors = []
+    for steps in (0, 60):
+        plan = crowds.plan({"kind": "generated", "warm_up": steps, "warm_up_lr": 1e-3}, epochs=1)
+        plan = with_values(plan, {"density_map.update_every": 2}, "test")  # epoch 1 leaves the map as it was
+        errors.append(trained(made, plan)[1][0]["history"][0]["map_sum_error"])
+    assert errors[1] < 0.5 * errors[0]
+
+
+def test_divergence_is_told_in_one_line(made) -> None:
+    plan = with_values(crowds.plan(epochs=3), {"counter.optimiser": {"kind": "sgd", "lr": 1e6}}, "test")
+    with pytest.raises(ValueError, match=r"diverged.*counter\.optimiser\.lr"):
+        trained(made, plan)
+
+
+def test_health_of_a_perfect_a_flat_and_an_empty_map() -> None:
+    truth = np.zeros((8, 8), np.float32)
+    truth[2, 3] = truth[5, 5] = 1
+    perfect = health([truth], [truth])
+    assert perfect == pytest.approx({"map_sum_error": 0, "map_variance": 1, "map_correlation": 1})
+    assert alarms(perfect) == []
+    assert len(alarms(health([np.full_like(truth, 2 / 64)], [truth]))) == 2  # flat: no variance, no correlation
+    assert "sum" in alarms(health([truth * 0.01], [truth]))[0]
+
+
+def test_images_without_people_raise_no_alarm() -> None:
+    empty = np.zeros((4, 4), np.float32)
+    assert alarms(health([empty], [empty])) == []
+
+
+def test_ahead_yields_the_same_items_and_passes_errors_on() -> None:
+    assert list(ahead(iter(range(5)))) == [0, 1, 2, 3, 4]
+
+    def failing():
+        yield 1
+        raise ValueError("the second")
+
+    with pytest.raises(ValueError, match="the second"):
+        list(ahead(failing()))
+
+
+def test_a_key_that_an_experiment_does_not_have_is_named() -> None:
+    with pytest.raises(ValueError, match=r"made has no option 'density_map\.beta'"):
+        with_values(crowds.plan(), {"density_map.beta": 1}, "searches.weights")
+
+
+def test_the_schedule_ends_at_nothing(made) -> None:
+    plan = crowds.plan(epochs=2, batch_size=5)
+    _, states = trained(made, plan)
+    rates = [state["optimisers"]["counter"]["param_groups"][0]["lr"] for state in states]
+    initial = plan.counter.options["optimiser"]["lr"]
+    assert rates == pytest.approx([initial, initial / 2])
