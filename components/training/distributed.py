@@ -57,6 +57,7 @@ class Group(World):
 def cluster() -> Iterator[None]:
     """The Ray cluster that RAY_ADDRESS names, or one of this machine's own for the time of the block."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # a thread that waits for others leaves its core to them
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")  # how soon Ray sees a report
     if ray.is_initialized():
         yield

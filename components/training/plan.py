@@ -71,7 +71,7 @@ def assemble(plan: Plan, seed: int) -> JointModel:
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        counter = plugins.build("counter", plan.counter.kind, counter_options)
+        counter = plugins.build("counter", plan.counter.kind, counter_options).to(memory_format=torch.channels_last)
         scale = plan.training.target_scale or 640 / counter.stride**2  # x 40 at stride 4, x 10 at stride 8
         torch.manual_seed(seed + 1)
         maps = plugins.build("density map", plan.density_map.kind, map_options, stride=counter.stride, scale=scale)
