@@ -5,12 +5,14 @@ search is known by a name; asked for again under it, an interrupted one goes on 
 
 from __future__ import annotations
 
+import os
 import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import optuna
 import ray
 import torch
 from ray import tune
@@ -40,9 +42,12 @@ def search(
 ) -> list[TrialResult]:
     """Run a search, or go on with it, and return its trials in their order.
 
-    Raises ValueError for a key that the experiment does not have, or where every trial failed."""
+    `say` (it can be pickled) hears of each trial that ends. Raises ValueError for a key that the experiment does not
+    have, or where every trial failed."""
     for key, dimension in options.space.items():
         with_values(plan, {key: _some_value(dimension)}, "searches")
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one prints tables whatever the verbosity
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     folders = {"prepared": prepared.resolve(), "maps": maps.resolve()}
     with cluster():
         cpus = max(1, int(ray.cluster_resources()["CPU"]) // options.concurrent)
@@ -52,7 +57,7 @@ def search(
         )
         with warnings.catch_warnings(action="ignore"):
             results = _tuner(trainable, options, storage, name, say).fit()
-    trials = [_trial_result(number, results[number], options) for number in range(len(results))]
+    trials = sorted(_trial_result(results[place], options) for place in range(len(results)))
     if all(trial.val_mae is None for trial in trials):
         raise ValueError(f"every trial failed; the first said: {results[0].error}")
     return trials
@@ -104,10 +109,10 @@ def _trial(values: dict[str, Any], *, plan: Plan, options: Search, folders: dict
 
 
 class _Lines(tune.Callback):
-    """A line for each trial that ends."""
+    """A line for each trial that ends. A search that goes on has the callback that it began with."""
 
     def __init__(self, options: Search, say: Callable[[str], None]) -> None:
-        self.options, self.say, self.ended = options, say, 0
+        self.options, self.say = options, say
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._ended(trial, f"best val_mae {trial.metric_analysis['val_mae']['min']:.4g}")
@@ -116,13 +121,15 @@ class _Lines(tune.Callback):
         self._ended(trial, "failed")
 
     def _ended(self, trial: Trial, outcome: str) -> None:
-        self.ended += 1
         values = ", ".join(f"{key} {_short(trial.config[key])}" for key in self.options.space)
         epochs = trial.last_result.get("epoch", 0)
-        self.say(f"trial {self.ended} of {self.options.trials}: {values}: {outcome}, {epochs:.0f} epochs")
+        self.say(
+            f"trial {trial.experiment_tag.split('_')[0]} of {self.options.trials}: {values}: {outcome}, {epochs:.0f} epochs"
+        )
 
 
-def _trial_result(number: int, result: tune.Result, options: Search) -> TrialResult:
+def _trial_result(result: tune.Result, options: Search) -> TrialResult:
+    number = int(Path(result.path).name.removeprefix("_trial_").split("_")[1]) - 1  # _trial_<id>_<number>_...
     history, config = result.metrics_dataframe, result.config or {}
     values = {key: config[key] for key in options.space}
     if history is None or history.empty or result.error:
