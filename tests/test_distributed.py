@@ -68,7 +68,9 @@ def assert_same(first: dict, second: dict) -> None:
 
 
 def workers() -> list[psutil.Process]:
-    return [process for process in psutil.process_iter(["name"]) if process.info["name"].startswith("ray::RayTrainW")]
+    """Of this test's own cluster: another one may train on the same machine."""
+    below = psutil.Process().children(recursive=True)
+    return [process for process in below if process.is_running() and process.name().startswith("ray::RayTrainW")]
 
 
 @pytest.mark.usefixtures("ray_cluster")

@@ -5,15 +5,13 @@ everything beside it is complete. The same raw data and params give the same byt
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tqdm import tqdm
 
 from components import plugins
 from components.crowd import SPLITS, Dataset, Problem
@@ -24,8 +22,7 @@ from components.stages import _command
 from components.stages._layout import Layout
 from components.stages._prepare import copies, report, splitting
 from components.stages._prepare.reading import Ready, read
-
-LINE_EVERY = 100  # images, where there is no terminal to draw a bar on
+from components.stages._progress import shown
 
 
 def main(study: Study, layout: Layout, name: str) -> None:
@@ -39,7 +36,7 @@ def prepare(entry: DatasetEntry, where: str, title: str, folder: Path) -> None:
     (folder / "manifest.parquet").unlink(missing_ok=True)
     problems: list[Problem] = []
     images = read(dataset, entry.longest_side, problems)
-    rows, halves = _pack(_progress(images, len(dataset), title), folder / "images")
+    rows, halves = _pack(shown(images, title, len(dataset), "images"), folder / "images")
     if not rows:
         raise ValueError(f"{where}: no usable image among {len(dataset)}; first problem: {': '.join(problems[0][:2])}")
     ids, groups = [row["id"] for row in rows], [row["group"] for row in rows]
@@ -103,17 +100,6 @@ def _summary(rows: list[dict[str, Any]]) -> str:
     splits = [row["split"] for row in rows]
     parts = ", ".join(f"{splits.count(split)} {split}" for split in SPLITS)
     return f"{len(rows)} images ({parts}), {sum(len(row['x']) for row in rows)} dots"
-
-
-def _progress(images: Iterator[Ready], total: int, title: str) -> Iterator[Ready]:
-    """A bar on a terminal, a line every hundred images elsewhere."""
-    if sys.stderr.isatty():
-        yield from tqdm(images, title, total, unit=" images")
-        return
-    for number, image in enumerate(images, 1):
-        yield image
-        if number % LINE_EVERY == 0:
-            print(f"{title}: {number} of {total} images", flush=True)
 
 
 if __name__ == "__main__":

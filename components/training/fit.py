@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
@@ -19,7 +19,8 @@ from components.crowd import Batch
 from components.evaluation.metrics import mae, rmse
 from components.evaluation.score import score
 from components.losses.squared_error import squared_error
-from components.params import Optimiser, Training
+from components.params import Training
+from components.training import updates
 from components.training.alarms import alarms, health
 from components.training.joint import JointModel
 from components.training.samples import WARM_UP, Samples, ahead
@@ -62,7 +63,7 @@ def fit(
 
     `state` is an earlier report's: training goes on behind it. `tick` hears how far training is, in epochs."""
     world = world or World()
-    optimisers = _optimisers(model)
+    optimisers = updates.optimisers(model)
     if state is None:
         world.same_([*model.parameters()])
         _warm_up(model, training, options.batch_size)
@@ -82,7 +83,7 @@ def fit(
 
 def _train_epoch(
     model: JointModel,
-    optimisers: dict[str, torch.optim.Optimizer],
+    optimisers: updates.Optimisers,
     training: Samples,
     options: Training,
     epoch: int,
@@ -98,7 +99,7 @@ def _train_epoch(
     asked = started
     for batch, images in ahead(training.batches(epoch, options.batch_size, rank=world.rank, workers=world.size)):
         waited += time.perf_counter() - asked
-        _schedule(active, options, epoch - 1 + done / len(training))
+        updates.schedule(active, options, epoch - 1 + done / len(training))
         sums += _step(model, active, batch, images, learn_maps, world)
         done += images
         tick(epoch - 1 + done / len(training))
@@ -184,33 +185,13 @@ def _warm_up(model: JointModel, training: Samples, batch_size: int) -> None:
         optimiser.step()
 
 
-def _optimisers(model: JointModel) -> dict[str, torch.optim.Optimizer]:
-    networks = {"counter": model.counter} | ({"density_map": model.density_map} if model.learns_maps else {})
-    return {name: _optimiser(network.parameters(), network.params.optimiser) for name, network in networks.items()}
-
-
-def _optimiser(parameters: Iterator[nn.Parameter], options: Optimiser) -> torch.optim.Optimizer:
-    groups = [{"params": list(parameters), "initial_lr": options.lr}]
-    if options.kind == "adam":
-        return torch.optim.Adam(groups, lr=options.lr, weight_decay=options.weight_decay)
-    return torch.optim.SGD(groups, lr=options.lr, momentum=options.momentum, weight_decay=options.weight_decay)
-
-
-def _schedule(optimisers: list[torch.optim.Optimizer], options: Training, epochs: float) -> None:
-    """Set the learning rates for the step that begins after so many epochs."""
-    share = 1.0 if options.schedule == "constant" else (1 + math.cos(math.pi * epochs / options.epochs)) / 2
-    for optimiser in optimisers:
-        for group in optimiser.param_groups:
-            group["lr"] = share * group["initial_lr"]
-
-
-def _restore(state: State, model: nn.Module, optimisers: dict[str, torch.optim.Optimizer]) -> None:
+def _restore(state: State, model: nn.Module, optimisers: updates.Optimisers) -> None:
     model.load_state_dict(state["model"])
     for name, optimiser in optimisers.items():
         optimiser.load_state_dict(state["optimisers"][name])
 
 
-def _next_state(state: State, record: Record, model: nn.Module, optimisers: dict[str, torch.optim.Optimizer]) -> State:
+def _next_state(state: State, record: Record, model: nn.Module, optimisers: updates.Optimisers) -> State:
     best = state["best"]
     if "val_mae" in record and (best is None or record["val_mae"] < best["val_mae"]):
         best = {"epoch": record["epoch"], "val_mae": record["val_mae"], "model": deepcopy(model.state_dict())}

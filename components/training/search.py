@@ -122,10 +122,8 @@ class _Lines(tune.Callback):
 
     def _ended(self, trial: Trial, outcome: str) -> None:
         values = ", ".join(f"{key} {_short(trial.config[key])}" for key in self.options.space)
-        epochs = trial.last_result.get("epoch", 0)
-        self.say(
-            f"trial {trial.experiment_tag.split('_')[0]} of {self.options.trials}: {values}: {outcome}, {epochs:.0f} epochs"
-        )
+        epochs, number = trial.last_result.get("epoch", 0), trial.experiment_tag.split("_")[0]
+        self.say(f"trial {number} of {self.options.trials}: {values}: {outcome}, {epochs:.0f} epochs")
 
 
 def _trial_result(result: tune.Result, options: Search) -> TrialResult:
