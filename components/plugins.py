@@ -29,8 +29,13 @@ def resolve(family: str, choice: Choice, where: str, preset: str = "stable") -> 
     """The options of a kind, checked. Raises ValueError: an unknown kind, or what its `Params` refuses."""
     if choice.kind not in kinds(family):
         raise ValueError(f"{where}: there is no {family} {choice.kind!r}; kinds: {', '.join(kinds(family))}")
-    module = _module(family, choice.kind)
-    return check(module.Params, getattr(module, "PRESETS", {}).get(preset, {}) | choice.options, where)
+    chosen = getattr(_module(family, choice.kind), "PRESETS", {}).get(preset, {})
+    return check(options(family, choice.kind), chosen | choice.options, where)
+
+
+def options(family: str, kind: str) -> type[Options]:
+    """The schema of a kind's options."""
+    return _module(family, kind).Params
 
 
 def build(family: str, kind: str, options: Options, **context: Any) -> Any:

@@ -1,0 +1,132 @@
+"""What a person may write in a study, and what the error says where they may not."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from components import plugins
+from components.params import Choice, Study, check, load_study
+from components.training.plan import plan
+from tests.conftest import ROOT
+
+STUDIES = sorted(path.parent.name for path in (ROOT / "params").glob("*/study.yaml"))
+SMALL: dict[str, Any] = {
+    "study": "small",
+    "title": "A small study",
+    "datasets": {"crowd": {"source": {"kind": "synthetic"}}},
+    "maps": {"drawn": {"dataset": "crowd", "kernel": {"kind": "fixed", "sigma": 4}}},
+    "training": {"epochs": 5, "batch_size": 2},
+    "experiments": {
+        "fixed": {"title": "fixed", "dataset": "crowd", "counter": {"kind": "mcnn"}, "annotation": "drawn"},
+        "other": {
+            "title": "other",
+            "dataset": "crowd",
+            "counter": {"kind": "mcnn", "optimiser": {"lr": 0.5}},
+            "annotation": "drawn",
+            "density_map": {"kind": "generated", "beta": 3},
+            "preset": "paper",
+            "training": {"epochs": 7},
+        },
+    },
+    "searches": {"beta": {"experiment": "other", "space": {"density_map.beta": {"uniform": [0, 1]}}}},
+    "publish": {"baseline": "fixed"},
+}
+
+
+def changed(path: str, value: object) -> dict[str, Any]:
+    """The small study with one dotted key set."""
+    study = deepcopy(SMALL)
+    *parents, last = path.split(".")
+    node = study
+    for parent in parents:
+        node = node[parent]
+    node[last] = value
+    return study
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_committed_study_is_right_down_to_its_options(name: str) -> None:
+    study = load_study(ROOT / "params" / name / "study.yaml")
+    assert study.study == name
+    assert [plan(study, experiment).experiment for experiment in study.experiments] == list(study.experiments)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("experimens", {}, r"experimens: there is no such option; allowed: study, title, datasets"),
+        ("training.epoch", 3, r"training\.epoch: there is no such option"),
+        ("training.epochs", "many", r"training\.epochs: .*integer.*, not 'many'"),
+        ("training.epochs", 0, r"training\.epochs: .*greater than or equal to 1, not 0"),
+        ("datasets", {"A B": {"source": {"kind": "synthetic"}}}, r"A B: .*pattern"),
+        ("datasets", {"$(rm)": {"source": {"kind": "synthetic"}}}, r"pattern"),
+        ("datasets", {}, r"datasets: .*at least 1"),
+        ("maps.drawn.dataset", "crowds", r"maps\.drawn\.dataset: 'crowds' is not defined; defined are crowd"),
+        ("experiments.fixed.annotation", "dawn", r"experiments\.fixed\.annotation: 'dawn' is not defined"),
+        ("experiments.fixed.preset", "papers", r"preset: .*'paper' or 'stable', not 'papers'"),
+        ("experiments.fixed.counter", {"channels": 1}, r"counter\.kind: is missing"),
+        ("searches.beta.experiment", "fixd", r"searches\.beta\.experiment: 'fixd' is not defined"),
+        ("searches.beta.space", {"a": {"uniform": [0, 1], "choice": [1]}}, r"exactly one of loguniform"),
+        ("publish.baseline", "plain", r"publish\.baseline: 'plain' is not defined; defined are fixed, other"),
+    ],
+)
+def test_a_mistake_is_named_with_its_place(tmp_path: Path, path: str, value: object, said: str) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(changed(path, value)))
+    with pytest.raises(ValueError, match=said) as error:
+        load_study(file)
+    assert str(error.value).startswith(str(file))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [("a: [", "is not YAML"), ("- a", "must be a mapping"), ("", "must be a mapping")]
+)
+def test_files_that_are_no_study_are_named(tmp_path: Path, content: str, said: str) -> None:
+    (tmp_path / "study.yaml").write_text(content)
+    with pytest.raises(ValueError, match=said):
+        load_study(tmp_path / "study.yaml")
+
+
+def test_a_missing_study_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"nowhere.*no such file"):
+        load_study(tmp_path / "nowhere" / "study.yaml")
+
+
+def test_an_unknown_kind_lists_those_that_there_are() -> None:
+    study = check(Study, changed("experiments.fixed.counter", {"kind": "mccn"}), "study")
+    with pytest.raises(ValueError, match=r"experiments\.fixed\.counter: there is no counter 'mccn'; kinds: .*mcnn"):
+        plan(study, "fixed")
+
+
+def test_an_unknown_option_of_a_kind_lists_those_that_there_are() -> None:
+    study = check(Study, changed("experiments.fixed.counter", {"kind": "mcnn", "chanels": 1}), "study")
+    with pytest.raises(ValueError, match=r"counter: chanels: there is no such option; allowed: channels, pixels"):
+        plan(study, "fixed")
+
+
+def test_what_is_written_goes_before_the_preset_and_the_preset_before_the_defaults() -> None:
+    study = check(Study, SMALL, "study")
+    plain, paper = plan(study, "fixed"), plan(study, "other")
+    assert (plain.training.epochs, paper.training.epochs) == (5, 7)
+    assert (plain.training.target_scale, paper.training.target_scale) == (None, 1.0)
+    assert plain.counter.options["initialisation"] == "he"
+    assert paper.counter.options["initialisation"] == "normal"
+    assert paper.counter.options["optimiser"]["lr"] == 0.5
+    assert paper.density_map.options["beta"] == 3
+    assert paper.density_map.options["optimiser"]["lr"] == 1e-7
+
+
+@pytest.mark.parametrize("family", plugins.FAMILIES)
+def test_a_kind_without_options_starts_from_defaults_or_names_what_is_missing(family: str) -> None:
+    assert plugins.kinds(family)
+    for kind in plugins.kinds(family):
+        missing = [name for name, field in plugins.options(family, kind).model_fields.items() if field.is_required()]
+        said = pytest.raises(ValueError, match=rf"test: {missing[0]}: is missing") if missing else nullcontext()
+        with said:
+            plugins.resolve(family, Choice(kind=kind), "test")
