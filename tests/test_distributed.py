@@ -6,8 +6,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import numpy as np
@@ -37,7 +38,25 @@ def made(tmp_path_factory) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="module")
-def ray_cluster():
+def s3() -> Iterator[Any]:
+    """A client of an S3 server on loopback, at which the environment points, with one bucket."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        environment.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            environment.setenv(name, "test")
+        client = boto3.client("s3")
+        client.create_bucket(Bucket="crowds")
+        yield client
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def ray_cluster(s3) -> Iterator[None]:
+    """One cluster for all tests that need none of their own; its workers know the S3 server."""
     with distributed.cluster():
         yield
 
@@ -147,32 +166,32 @@ def test_a_finished_run_is_only_read_until_it_is_forgotten(made, tmp_path) -> No
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.usefixtures("ray_cluster")
 def test_more_workers_than_cpus_are_refused_in_one_line(made, tmp_path) -> None:
-    with distributed.cluster(), pytest.raises(ValueError, match=r"training\.workers: 99 workers need as many CPUs"):
+    with pytest.raises(ValueError, match=r"training\.workers: 99 workers need as many CPUs"):
         trained(crowds.plan(workers=99), made, tmp_path)
 
 
-def test_state_lies_on_s3_where_an_address_says_so(made, monkeypatch) -> None:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    client = boto3.client("s3")
-    client.create_bucket(Bucket="crowds")
-    try:
-        with distributed.cluster():  # its own: workers take the addresses from the environment it starts in
-            state = trained(crowds.plan(epochs=2), made, "s3://crowds/training")
-        kept = [item["Key"] for item in client.list_objects_v2(Bucket="crowds")["Contents"]]
-        assert any(key.startswith("training/run/") and key.endswith(distributed.STATE) for key in kept)
-        assert state["epoch"] == 2
-        distributed.forget("s3://crowds/training", "run")
-        left = client.list_objects_v2(Bucket="crowds").get("Contents", [])
-        assert not [item for item in left if item["Key"].startswith("training/run/")]
-    finally:
-        server.stop()
+@pytest.mark.usefixtures("ray_cluster")
+def test_state_lies_on_s3_where_an_address_says_so(made, s3) -> None:
+    state = trained(crowds.plan(epochs=2), made, "s3://crowds/training")
+    assert any(key.startswith("training/run/") and key.endswith(distributed.STATE) for key in keys(s3))
+    assert state["epoch"] == 2
+    distributed.forget("s3://crowds/training", "run")
+    assert not any(key.startswith("training/run/") for key in keys(s3))
+
+
+def keys(client: Any) -> list[str]:
+    return [item["Key"] for item in client.list_objects_v2(Bucket="crowds").get("Contents", [])]
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_divergence_on_a_worker_is_a_mistake_said_once(made, tmp_path) -> None:
+    diverging = {"kind": "mcnn", "optimiser": {"kind": "sgd", "lr": 1e9}}
+    with pytest.raises(ValueError, match=r"diverged.*counter\.optimiser\.lr"):
+        trained(crowds.plan(counter=diverging, epochs=2), made, tmp_path)
+
+
+def test_a_mistake_is_told_before_ray_is_asked(made, tmp_path) -> None:
+    with pytest.raises(ValueError, match=r"training\.crop"):
+        trained(crowds.plan(crop=[33, 32]), made, tmp_path)

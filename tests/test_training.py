@@ -128,13 +128,14 @@ def test_images_smaller_than_the_crop_and_odd_sizes_keep_their_people(tmp_path, 
 
 def test_images_of_several_sizes_need_a_crop(tmp_path) -> None:
     made = crowds.write(tmp_path, [(32, 32), (32, 40)], ["train"] * 2)
-    with pytest.raises(ValueError, match=r"training\.crop"):
-        list(Samples(Prepared(made[0]), Pack(made[1]), "train", stride=4).batches(0, 2))
+    with pytest.raises(ValueError, match=r"2 sizes; set training\.crop"):
+        samples(crowds.plan(), 0, *made, 4)
+    assert len(samples(crowds.plan(batch_size=1), 0, *made, 4)[0]) == 2
 
 
 def test_a_crop_that_cuts_cells_is_refused(made) -> None:
     with pytest.raises(ValueError, match=r"multiples of the counter's stride, 8"):
-        Samples(Prepared(made[0]), Pack(made[1]), "train", stride=8, crop=(32, 36))
+        samples(crowds.plan(crop=[32, 36]), 0, *made, 8)
 
 
 def test_frozen_maps_are_the_generators_own_and_made_once(made) -> None:

@@ -80,10 +80,14 @@ def train(
     """Train one run, or go on with it; returns its last state, and what the counter started from.
 
     `storage` is a folder or any address that pyarrow opens, such as `s3://bucket/path`; `progress` hears of the epochs
-    done so far, and of each epoch's record. Raises ray.train.TrainingFailedError after three lost workers."""
+    done so far, and of each epoch's record. Raises ValueError for what a user can mend, if possible before Ray is
+    asked, and ray.train.TrainingFailedError after three lost workers."""
+    model = assemble(plan, seed)
+    model.counter.start()
+    samples(plan, seed, prepared, maps, model.stride)
     workers = plan.training.workers
     filesystem, root = fs.FileSystem.from_uri(storage) if "://" in storage else (None, str(Path(storage).resolve()))
-    with cluster(), _listening(progress) as queue:
+    with cluster(), _listening(progress) as (queue, mistakes):
         result = TorchTrainer(
             _work,
             train_loop_config={
@@ -102,6 +106,8 @@ def train(
                 failure_config=FailureConfig(max_failures=3),
             ),
         ).fit()
+    if mistakes:
+        raise ValueError(mistakes[0])
     assert result.checkpoint is not None
     saved = read_state(result.checkpoint)
     return saved["state"], saved["started_from"]
@@ -146,7 +152,10 @@ def _work(config: dict[str, Any]) -> None:
 
     training, validation = samples(plan, seed, config["prepared"], config["maps"], model.stride)
     model.to(get_device())
-    fit(model, training, validation, plan.training, report=report, state=saved["state"], world=world, tick=tick)
+    try:
+        fit(model, training, validation, plan.training, report=report, state=saved["state"], world=world, tick=tick)
+    except ValueError as mistake:  # the same on every worker, and after every restart: said once, not retried
+        queue.put((None, str(mistake)))
 
 
 def read_state(checkpoint: Any) -> dict[str, Any]:
@@ -155,18 +164,19 @@ def read_state(checkpoint: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def _listening(progress: Progress) -> Iterator[Queue]:
-    """A queue on the cluster whose messages reach `progress` here."""
-    queue = Queue(actor_options={"num_cpus": 0})
+def _listening(progress: Progress) -> Iterator[tuple[Queue, list[str]]]:
+    """A queue on the cluster whose messages reach `progress` here, and the mistakes that workers sent through it."""
+    queue, mistakes = Queue(actor_options={"num_cpus": 0}), []
 
     def listen() -> None:
         while (message := queue.get()) is not None:
-            progress(*message)
+            epochs, said = message
+            mistakes.append(said) if epochs is None else progress(epochs, said)
 
     thread = threading.Thread(target=listen, daemon=True)
     thread.start()
     try:
-        yield queue
+        yield queue, mistakes
     finally:
         queue.put(None)
         thread.join(timeout=10)

@@ -79,10 +79,23 @@ def assemble(plan: Plan, seed: int) -> JointModel:
 
 
 def samples(plan: Plan, seed: int, prepared: Path, maps: Path, stride: int) -> tuple[Samples, Samples]:
-    """The training and the validation split, as a counter of `stride` reads them."""
+    """The training and the validation split, as a counter of `stride` reads them.
+
+    Raises ValueError for a crop that cuts cells, and where images of one batch would differ in size."""
     data, pack, options = Prepared(prepared), Pack(maps), plan.training
+    _check_batches(data, options, stride)
     training = Samples(data, pack, "train", stride=stride, crop=options.crop, flip=options.flip, seed=seed)
     return training, Samples(data, pack, "val", stride=stride)
+
+
+def _check_batches(data: Prepared, options: Training, stride: int) -> None:
+    if options.crop and (options.crop[0] % stride or options.crop[1] % stride):
+        raise ValueError(f"training.crop: {list(options.crop)} must be multiples of the counter's stride, {stride}")
+    sizes = {(row.height, row.width) for row in data.split("train")}
+    if options.crop is None and options.batch_size > 1 and len(sizes) > 1:
+        raise ValueError(
+            f"{data.folder}: training images have {len(sizes)} sizes; set training.crop, or training.batch_size: 1"
+        )
 
 
 def _training(study: Study, experiment: Experiment, where: str) -> Training:

@@ -39,8 +39,6 @@ class Samples:
     ) -> None:
         self.rows, self.images, self.maps = prepared.split(split), prepared.images, maps
         self.stride, self.crop, self.flip, self.seed = stride, crop, flip, seed
-        if crop and (crop[0] % stride or crop[1] % stride):
-            raise ValueError(f"training.crop: {list(crop)} must be multiples of the counter's stride, {stride}")
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -49,7 +47,7 @@ class Samples:
         self, epoch: int, batch_size: int, *, rank: int = 0, workers: int = 1, stream: int = TRAINING
     ) -> Iterator[tuple[Batch | None, int]]:
         """This worker's share of each batch of an epoch (None where a last, small batch has none for it), and the
-        number of images in the whole batch. Raises ValueError where images of one batch differ in size."""
+        number of images in the whole batch."""
         order = np.random.default_rng([self.seed, stream, epoch]).permutation(len(self.rows))
         for start in range(0, len(order), batch_size):
             places = range(start, min(start + batch_size, len(order)))
@@ -108,11 +106,6 @@ class Samples:
         )
 
     def _stack(self, samples: list[Batch]) -> Batch:
-        shapes = {tuple(sample.images.shape[-2:]) for sample in samples}
-        if len(shapes) > 1:
-            raise ValueError(
-                f"training: images of one batch differ in size ({shapes}); set training.crop, or training.batch_size: 1"
-            )
         return Batch(
             images=torch.cat([sample.images for sample in samples]),
             flipped=torch.cat([sample.flipped for sample in samples]),
