@@ -6,13 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
 
-from components.params import Experiment, Study, Training, check
-from components.plugins import FAMILIES, kinds, resolve
+from components.params import Study
+from components.plugins import FAMILIES, kinds
+from components.stages._check import mistakes
 from components.stages._layout import PARAMS, Layout
 from components.stages._pipeline import load, write
 
@@ -50,10 +50,10 @@ def run(study: str) -> None:
     layout = _layout(study)
     pipeline = str(write(layout))
     if _dvc("status", "--quiet", pipeline) == 0:
-        click.echo(f"nothing changed: every stage of {study} is up to date")
-    elif code := _dvc("repro", pipeline):
-        sys.exit(code)
-    click.echo(_results(layout))
+        click.echo(f"nothing changed: every stage of {study} is up to date\n\n{layout.summary.read_text()}")
+        return
+    _check(layout)
+    sys.exit(_dvc("repro", pipeline))
 
 
 @dotfield.command("check")
@@ -61,9 +61,7 @@ def run(study: str) -> None:
 def check_study(study: str) -> None:
     """Check every kind and option of STUDY, and list all mistakes at once."""
     layout = _layout(study)
-    found = list(_mistakes(load(layout), str(layout.params)))
-    if found:
-        raise ValueError("\n".join(found))
+    _check(layout)
     click.echo(f"{layout.params}: no mistake found")
 
 
@@ -96,11 +94,12 @@ def _line(layout: Layout, study: Study) -> str:
 def _state(layout: Layout) -> str:
     if not layout.pipeline.with_name("dvc.lock").exists():
         return "never run"
-    return "published" if layout.results.exists() else "unfinished"
+    return "published" if layout.summary.exists() else "unfinished"
 
 
-def _results(layout: Layout) -> str:
-    return f"\n{layout.results.read_text()}\ntables: {layout.results.parent}/\nreport: {layout.report}"
+def _check(layout: Layout) -> None:
+    if found := mistakes(load(layout), str(layout.params)):
+        raise ValueError("\n".join(found))
 
 
 def _dvc(*words: str) -> int:
@@ -114,28 +113,3 @@ def _dvc(*words: str) -> int:
             process.terminate()
             process.wait()
             raise
-
-
-def _mistakes(study: Study, file: str) -> Iterator[str]:
-    for name, entry in study.datasets.items():
-        yield from _said(resolve, "dataset", entry.source, f"{file}: datasets.{name}.source")
-    for name, drawn in study.maps.items():
-        yield from _said(resolve, "drawn map", drawn.kernel, f"{file}: maps.{name}.kernel")
-    for name, experiment in study.experiments.items():
-        yield from _experiment_mistakes(study, experiment, f"{file}: experiments.{name}")
-
-
-def _experiment_mistakes(study: Study, experiment: Experiment, where: str) -> Iterator[str]:
-    preset = experiment.preset
-    yield from _said(resolve, "counter", experiment.counter, f"{where}.counter", preset)
-    yield from _said(resolve, "density map", experiment.density_map, f"{where}.density_map", preset)
-    training = study.training.model_dump() | experiment.training
-    yield from _said(check, Training, training, f"{where}.training")
-
-
-def _said(function: Callable, *arguments: object) -> Iterator[str]:
-    """What a check says is wrong, or nothing."""
-    try:
-        function(*arguments)
-    except ValueError as error:
-        yield str(error)

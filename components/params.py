@@ -48,7 +48,7 @@ class Split(Options):
 
     val: float = Field(0.2, gt=0, lt=1)
     test: float = Field(0.2, gt=0, lt=1)
-    seed: int = 0
+    seed: int = Field(0, ge=0)
 
 
 class DatasetEntry(Options):
@@ -91,7 +91,7 @@ class Experiment(Options):
     annotation: Name = Field(description="an entry of `maps`")
     density_map: Choice = Choice(kind="identity")
     preset: Preset = "stable"
-    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
     training: dict[str, Any] = {}
     published: str | None = Field(None, description="the row of the paper that this one stands beside")
 
@@ -107,7 +107,14 @@ class Dimension(Options):
     def _exactly_one(self) -> Dimension:
         if sum(value is not None for value in (self.loguniform, self.uniform, self.choice)) != 1:
             raise ValueError("give exactly one of loguniform: [low, high], uniform: [low, high], choice: [...]")
+        low, high = self.loguniform or self.uniform or (1, 2)
+        if not low < high or (self.loguniform and low <= 0):
+            raise ValueError("a range is [low, high] with low < high, and low > 0 where it is loguniform")
         return self
+
+    def examples(self) -> tuple[Any, ...]:
+        """Values that may be drawn: both ends, or every choice."""
+        return self.choice or self.loguniform or self.uniform or ()
 
 
 class Search(Options):
@@ -116,10 +123,18 @@ class Search(Options):
     experiment: Name
     trials: int = Field(20, ge=1)
     epochs: int = Field(10, ge=1)
-    grace_epochs: int = Field(2, ge=1, description="ASHA stops no trial before this many epochs")
+    grace_epochs: int = Field(1, ge=1, description="ASHA stops no trial before this many epochs")
     concurrent: int = Field(1, ge=1)
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     space: dict[str, Dimension] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _possible(self) -> Search:
+        if self.grace_epochs > self.epochs:
+            raise ValueError(f"grace_epochs ({self.grace_epochs}) must not be more than epochs ({self.epochs})")
+        if fixed := {"training.epochs", "training.validate_every"} & set(self.space):
+            raise ValueError(f"space: {sorted(fixed)[0]} is the search's own; give `epochs`")
+        return self
 
 
 class Publish(Options):

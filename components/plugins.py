@@ -29,8 +29,8 @@ def resolve(family: str, choice: Choice, where: str, preset: str = "stable") -> 
     """The options of a kind, checked. Raises ValueError: an unknown kind, or what its `Params` refuses."""
     if choice.kind not in kinds(family):
         raise ValueError(f"{where}: there is no {family} {choice.kind!r}; kinds: {', '.join(kinds(family))}")
-    chosen = getattr(_module(family, choice.kind), "PRESETS", {}).get(preset, {})
-    return check(options(family, choice.kind), chosen | choice.options, where)
+    schema, presets = options(family, choice.kind), getattr(_module(family, choice.kind), "PRESETS", {})
+    return check(schema, _over(_defaults(schema), presets.get(preset, {}), choice.options), where)
 
 
 def options(family: str, kind: str) -> type[Options]:
@@ -41,6 +41,24 @@ def options(family: str, kind: str) -> type[Options]:
 def build(family: str, kind: str, options: Options, **context: Any) -> Any:
     """The object that a kind makes of its options."""
     return _module(family, kind).build(options, **context)
+
+
+def _defaults(schema: type[Options]) -> dict[str, Any]:
+    return {
+        name: field.default.model_dump() if isinstance(field.default, Options) else field.default
+        for name, field in schema.model_fields.items()
+        if not field.is_required()
+    }
+
+
+def _over(*layers: dict[str, Any]) -> dict[str, Any]:
+    """Options over options, key by key, also inside such as `optimiser`: writing one leaves the others as they were."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            below = merged.get(key)
+            merged[key] = _over(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
 
 
 def _module(family: str, kind: str) -> Any:

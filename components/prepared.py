@@ -40,7 +40,7 @@ class Row(NamedTuple):
 
 
 class Prepared:
-    """Rows, images (H, W, 3) uint8 memory-mapped, and by the same number the annotation maps of `maps` folders.
+    """Rows, and images (H, W, 3) uint8, memory-mapped; annotation maps lie elsewhere, in packs with the same numbers.
 
     Raises ValueError where the folder has no manifest yet."""
 

@@ -27,12 +27,17 @@ stage, study, names = Path(__file__).stem, sys.argv[1], sys.argv[2:]
 layout = Layout(study)
 outputs = {
     "prepare": layout.prepared, "rasterize": layout.maps, "train": layout.runs, "evaluate": layout.scores,
-    "search": layout.search, "publish": lambda: layout.results,
+    "search": layout.search, "publish": lambda: layout.summary,
 }
 output = outputs[stage](*names)
 output.parent.mkdir(parents=True, exist_ok=True)
 values = yaml.safe_load(layout.params.read_text())
-text = {"train": lambda: repr(values["experiments"][names[0]]), "evaluate": lambda: layout.runs(names[0]).read_text()}
+end = f"the table\\nreport: {layout.report}\\n"
+text = {
+    "publish": lambda: end,
+    "train": lambda: repr(values["experiments"][names[0]]),
+    "evaluate": lambda: layout.runs(names[0]).read_text(),
+}
 output.write_text(text.get(stage, lambda: stage)())
 with Path("ran.txt").open("a") as ran:
     print(stage, *names, file=ran)

@@ -53,8 +53,8 @@ def test_studies_are_listed_with_their_size_and_state(project: Path, typed) -> N
 def test_the_state_of_a_study_follows_its_files(project: Path, typed) -> None:
     (project / "dvc.lock").touch()
     assert "unfinished" in typed("studies")[1]
-    (project / "out/demo/published/tables").mkdir(parents=True)
-    (project / "out/demo/published/tables/results.md").touch()
+    (project / "out/demo/published").mkdir(parents=True)
+    (project / "out/demo/published/summary.txt").touch()
     assert "published" in typed("studies")[1]
 
 
@@ -74,7 +74,7 @@ def test_every_committed_study_has_no_mistake(study: str, typed, monkeypatch: py
 def test_check_reports_every_mistake_at_once(project: Path, typed) -> None:
     stand_in.edit(project, "demo", "counter: {kind: mcnn}", "counter: {kind: mcmm}")
     stand_in.edit(project, "demo", "sigma: 4", "sigma: -4")
-    stand_in.edit(project, "demo", "beta: 1}", "betta: 1}")
+    stand_in.edit(project, "demo", "beta: 1,", "betta: 1,")
     code, out, err = typed("check", "demo")
     assert (code, out) == (2, "")
     lines = err.splitlines()
@@ -106,7 +106,7 @@ def test_outside_the_project_is_one_line(tmp_path: Path, typed, monkeypatch: pyt
 
 @pytest.mark.slow
 def test_run_shows_the_table_and_a_failed_stage_its_exit_code(tmp_path: Path) -> None:
-    copy = "mkdir -p out/demo/published/tables && cp table.md out/demo/published/tables/results.md"
+    copy = "mkdir -p out/demo/published && cp table.md out/demo/published/summary.txt && cat table.md"
     stages = {"publish": {"cmd": copy, "outs": ["out/demo/published"]}}
     folder = stand_in.repository(tmp_path, stages)
 
@@ -118,13 +118,20 @@ def test_run_shows_the_table_and_a_failed_stage_its_exit_code(tmp_path: Path) ->
     (folder / "table.md").write_text("| the table |\n")
     first = stand_in.command(folder, "dotfield", "run", "demo")
     assert first.returncode == 0, first.stdout
-    assert "| the table |" in first.stdout
-    assert "report: out/demo/published/report.html" in first.stdout
+    assert first.stdout.count("\n| the table |\n") == 1
     assert "nothing changed" not in first.stdout
-    assert (
-        "nothing changed: every stage of demo is up to date"
-        in stand_in.command(folder, "dotfield", "run", "demo").stdout
-    )
+    second = stand_in.command(folder, "dotfield", "run", "demo").stdout
+    assert second.startswith("nothing changed: every stage of demo is up to date\n\n| the table |")
+
+
+@pytest.mark.slow
+def test_run_finds_mistakes_before_anything_runs(tmp_path: Path) -> None:
+    folder = stand_in.repository(tmp_path)
+    stand_in.edit(folder, "demo", "density_map.beta:", "density_map.betta:")
+    refused = stand_in.command(folder, "dotfield", "run", "demo")
+    assert refused.returncode == 2
+    assert "searches.generated.space: generated has no option 'density_map.betta'" in refused.stdout
+    assert stand_in.ran(folder) == []
 
 
 @pytest.mark.slow

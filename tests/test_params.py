@@ -73,6 +73,11 @@ def test_every_committed_study_is_right_down_to_its_options(name: str) -> None:
         ("experiments.fixed.counter", {"channels": 1}, r"counter\.kind: is missing"),
         ("searches.beta.experiment", "fixd", r"searches\.beta\.experiment: 'fixd' is not defined"),
         ("searches.beta.space", {"a": {"uniform": [0, 1], "choice": [1]}}, r"exactly one of loguniform"),
+        ("searches.beta.space", {"a": {"loguniform": [0, 1]}}, r"low > 0 where it is loguniform"),
+        ("searches.beta.space", {"a": {"uniform": [2, 1]}}, r"low < high"),
+        ("searches.beta.space", {"training.epochs": {"choice": [1]}}, r"is the search's own"),
+        ("searches.beta.grace_epochs", 11, r"grace_epochs \(11\) must not be more than epochs \(10\)"),
+        ("experiments.fixed.seeds", [-1], r"seeds\.0: .*greater than or equal to 0"),
         ("publish.baseline", "plain", r"publish\.baseline: 'plain' is not defined; defined are fixed, other"),
     ],
 )
@@ -130,3 +135,11 @@ def test_a_kind_without_options_starts_from_defaults_or_names_what_is_missing(fa
         said = pytest.raises(ValueError, match=rf"test: {missing[0]}: is missing") if missing else nullcontext()
         with said:
             plugins.resolve(family, Choice(kind=kind), "test")
+
+
+def test_writing_one_option_of_an_optimiser_leaves_the_others_as_preset_or_default_have_them() -> None:
+    written = Choice(kind="csrnet", weights="none", optimiser={"lr": 1e-6})
+    paper = plugins.resolve("counter", written, "test", "paper")
+    assert paper.optimiser.model_dump() == {"kind": "sgd", "lr": 1e-6, "momentum": 0.95, "weight_decay": 5e-4}
+    stable = plugins.resolve("counter", Choice(kind="mcnn", optimiser={"weight_decay": 1e-4}), "test")
+    assert stable.optimiser.lr == plugins.resolve("counter", Choice(kind="mcnn"), "test").optimiser.lr

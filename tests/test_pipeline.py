@@ -33,6 +33,7 @@ FREE = {
     "params": "checks what is written; where its defaults matter (train, search) it is a dependency",
     "plugins": "finds a kind",
     "stages._command": "how a stage is called",
+    "stages._epochs": "what is shown meanwhile",
     "stages._layout": "where files lie",
     "stages._progress": "what is shown meanwhile",
     "stages._record": "what a run's folder says of it, and under what name it is resumed",

@@ -9,7 +9,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -27,9 +26,11 @@ from components.stages._record import data_files, record
 from components.stages.evaluate import evaluate
 from components.stages.publish import measured, publish
 from components.stages.rasterize import rasterize
+from components.stages.search import _write as write_search
 from components.training import runs
 from components.training.fit import fit
 from components.training.plan import assemble, plan, samples
+from components.training.search import TrialResult
 
 AWKWARD = Table(
     "awkward",
@@ -159,12 +160,13 @@ def test_curves_leave_out_epochs_without_validation_and_are_drawn_alike_each_tim
 
 
 def trials(folder: Path) -> Path:
-    folder.mkdir(parents=True)
-    columns = {"trial": ["a", "b", "c"], "status": ["ended"] * 3, "epochs": [4, 2, 4], "val_mae": [9.0, np.nan, 7.5]}
-    pq.write_table(
-        pa.table(columns | {"config.density_map.alpha": [0.01, 1.0, 3.0], "config.widths": [1, 2, 1]}),
-        folder / "trials.parquet",
-    )
+    """What the search stage writes: a range, choices that repeat, choices that have no order, and a failed trial."""
+    made = [
+        TrialResult(0, "completed", 4, 9.0, 3.0, {"alpha": 0.01, "widths": 1, "optimiser": {"lr": 1.0}}),
+        TrialResult(1, "failed", 0, math.nan, 0.0, {"alpha": 1.0, "widths": 1, "optimiser": {"lr": 1.0}}),
+        TrialResult(2, "stopped early", 2, 7.5, 2.0, {"alpha": 3.0, "widths": 2, "optimiser": {"lr": 2.0}}),
+    ]
+    write_search(folder, "refined", made)
     return folder / "trials.parquet"
 
 

@@ -61,6 +61,14 @@ def test_a_resumed_run_ends_bit_for_bit_as_the_uninterrupted_one(made, density_m
         assert rest[-1]["best"]["epoch"] == states[-1]["best"]["epoch"]
 
 
+def test_a_run_that_an_alarm_stopped_stays_stopped_when_it_is_asked_for_again(made) -> None:
+    collapsing = GENERATED | {"warm_up": 0}
+    _, states = trained(made, crowds.plan(collapsing, epochs=5, stop_on_alarm=True))
+    assert 1 <= len(states) < 5
+    assert alarms(states[-1]["history"][-1])
+    assert trained(made, crowds.plan(collapsing, epochs=5, stop_on_alarm=True), state=deepcopy(states[-1]))[1] == []
+
+
 def test_another_seed_is_another_run(made) -> None:
     plan = crowds.plan(epochs=1)
     assert not same(trained(made, plan, seed=0)[0].state_dict(), trained(made, plan, seed=1)[0].state_dict())

@@ -69,8 +69,11 @@ def _history(axes: Axes, errors: np.ndarray) -> None:
 
 def _dimension(axes: Axes, table: pa.Table, name: str) -> None:
     """MAE along one dimension: a logarithmic axis for wide ranges, names for what is not a real number."""
-    trials = sorted(zip(table[name].to_pylist(), table["val_mae"].to_pylist(), strict=True))
     real = pa.types.is_floating(table[name].type)
+    trials = sorted(
+        zip(table[name].to_pylist(), table["val_mae"].to_pylist(), strict=True),
+        key=lambda trial: trial[0] if real else str(trial[0]),
+    )
     values = [value if real else str(value) for value, _ in trials]
     axes.scatter(values, [error for _, error in trials], s=22, color=colour(0))
     if real and 0 < 10 * trials[0][0] < trials[-1][0]:

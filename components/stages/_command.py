@@ -31,6 +31,9 @@ def run(stage: Callable[..., None], *names: str) -> None:
     except (ValueError, FileNotFoundError) as error:
         print(f"{own_name}: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print(f"{own_name}: stopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
 
 
 def entry(entries: dict, name: str, where: str, study: Study):

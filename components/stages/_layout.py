@@ -46,12 +46,12 @@ class Layout:
         return self.out / "scores" / f"{experiment}.parquet"
 
     def search(self, name: str) -> Path:
-        """trials.parquet, best.yaml, history.png."""
+        """trials.parquet, best.yaml."""
         return self.out / "searches" / name
 
     @property
     def published(self) -> Path:
-        """report.html, tables/, figures/."""
+        """report.html, summary.txt, tables/, figures/."""
         return self.out / "published"
 
     @property
@@ -61,3 +61,8 @@ class Layout:
     @property
     def report(self) -> Path:
         return self.published / "report.html"
+
+    @property
+    def summary(self) -> Path:
+        """The results as plain text, and where report and tables are: what a person sees at the end."""
+        return self.published / "summary.txt"

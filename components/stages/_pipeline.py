@@ -44,8 +44,19 @@ def pipeline(layout: Layout) -> str:
     if not written.get("searches"):
         del stages["search"]
         stages["publish"]["deps"].remove("out/${study}/searches")
+    stages["prepare"] = _with_raw_data(stages["prepare"], written["datasets"])
     text = yaml.safe_dump({"vars": ["study.yaml"], "stages": stages}, sort_keys=False, width=120)
     return HEADER.format(study=layout.study) + text
+
+
+def _with_raw_data(prepare: dict[str, Any], datasets: dict[str, Any]) -> dict[str, Any]:
+    """The stage, stale too when raw files change; a data set that is made from nothing depends on its maker again."""
+    raw = {
+        name: entry["source"].get("root", f"components/datasets/{entry['source']['kind']}.py")
+        for name, entry in datasets.items()
+    }
+    body = prepare["do"]
+    return {"foreach": raw, "do": body | {"deps": [*body["deps"], "${item}"]}}
 
 
 def _at_root(stage: dict[str, Any], written: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 import torch
 
+from components.training.alarms import alarms
 from components.training.fit import State
 from components.training.plan import Plan
 
@@ -53,7 +54,8 @@ def record(plan: Plan, seed: int, state: State, started_from: str, files: list[P
         "resolution": size,
         "best_epoch": state["best"]["epoch"],
         "epochs": state["epoch"],
-        "alarms": state["alarms"],
+        "alarms": alarms(history[state["best"]["epoch"] - 1]),
+        "alarmed_epochs": [each["epoch"] for each in history if alarms(each)],
         "seconds": round(sum(each["seconds"] for each in history), 1),
         "parameters": sum(value.numel() for name, value in state["model"].items() if name.startswith("counter.")),
         "git_commit": git_commit(),

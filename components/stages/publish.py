@@ -27,13 +27,12 @@ def publish(study: Study, layout: Layout) -> None:
     made = tabulate(study, layout, found, differences)
     for table in made.values():
         tables.write(table, layout.published / "tables")
-    target = layout.published / "report.html"
     finding = results.summary(found, study.publish.baseline, differences)
     drawn = draw(study, layout, found)
-    report.write(compose(study, found, finding, made, drawn, layout.params.read_text()), target)
-    print(
-        f"{tables.plain(made['results'].choose(*PRINTED))}\n\nreport: {target}\ntables: {layout.published / 'tables'}"
-    )
+    report.write(compose(study, found, finding, made, drawn, layout.params.read_text()), layout.report)
+    plain = tables.plain(made["results"].choose(*PRINTED))
+    layout.summary.write_text(f"{plain}\n\nreport: {layout.report}\ntables: {layout.results.parent}\n")
+    print(layout.summary.read_text())
 
 
 def measured(study: Study, layout: Layout, name: str) -> Result:
@@ -82,7 +81,7 @@ def draw(study: Study, layout: Layout, found: list[Result]) -> dict[str, Path]:
 
 
 def _searched(study: Study, layout: Layout) -> list[str]:
-    """The searches that have ended: they are a leaf of the pipeline, and a report need not wait for them."""
+    """The searches that have ended: published by hand, a report need not wait for them."""
     return [name for name in study.searches if (layout.search(name) / "trials.parquet").exists()]
 
 

@@ -5,7 +5,7 @@ search lies under its fingerprint, as that of training does (`components/stages/
 
 from __future__ import annotations
 
-import shutil
+import math
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +17,8 @@ from components.params import Study
 from components.stages._command import entry, run
 from components.stages._layout import Layout
 from components.stages._record import data_files, fingerprint
-from components.stages._state import LOCAL, alone
+from components.stages._state import alone, storage
+from components.training import distributed
 from components.training.plan import plan
 from components.training.search import TrialResult, search
 
@@ -28,20 +29,20 @@ def main(study: Study, layout: Layout, name: str) -> None:
     base = plan(study, options.experiment)
     maps = layout.maps(study.experiments[options.experiment].annotation)
     prepared = layout.prepared(base.dataset)
-    asked = [base.model_dump(mode="json"), options.model_dump(mode="json")]
-    mark, storage = fingerprint(asked, data_files(prepared, maps)), LOCAL / "searches"
+    asked = [base.model_dump(mode="json", exclude={"title"}), options.model_dump(mode="json")]
+    mark, place = fingerprint(asked, data_files(prepared, maps)), f"{storage()}/searches"
     with alone(mark):
         say = partial(print, f"{name}:", flush=True)
-        trials = search(base, options, prepared, maps, storage=storage, name=mark, say=say)
+        trials = search(base, options, prepared, maps, storage=place, name=mark, say=say)
     _write(layout.search(name), options.experiment, trials)
-    shutil.rmtree(storage / mark)
+    distributed.forget(place, mark)
 
 
 def _write(folder: Path, experiment: str, trials: list[TrialResult]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     rows = [_row(trial) for trial in trials]
     pq.write_table(pa.Table.from_pylist(rows), folder / "trials.parquet")
-    best = min((trial for trial in trials if trial.val_mae is not None), key=lambda trial: trial.val_mae or 0.0)
+    best = min((trial for trial in trials if not math.isnan(trial.val_mae)), key=lambda trial: trial.val_mae)
     text = {"experiment": experiment, "trial": best.trial, "val_mae": best.val_mae, "values": best.values}
     (folder / "best.yaml").write_text(yaml.safe_dump(text, sort_keys=False))
     print(f"best: trial {best.trial}, val_mae {best.val_mae:.4g}: {folder / 'best.yaml'}")

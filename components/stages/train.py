@@ -12,8 +12,8 @@ from components.params import Study
 from components.prepared import Prepared
 from components.publish import figures
 from components.stages._command import entry, run
+from components.stages._epochs import Epochs
 from components.stages._layout import Layout
-from components.stages._progress import Epochs
 from components.stages._record import data_files, fingerprint, record
 from components.stages._state import alone, storage
 from components.training import distributed, runs
@@ -29,7 +29,7 @@ def train(study: Study, layout: Layout, name: str) -> None:
     prepared, maps = layout.prepared(resolved.dataset), layout.maps(study.experiments[name].annotation)
     files = data_files(prepared, maps)
     seeds = study.experiments[name].seeds
-    prints = {seed: fingerprint([resolved.model_dump(mode="json"), seed], files) for seed in seeds}
+    prints = {seed: fingerprint([resolved.model_dump(mode="json", exclude={"title"}), seed], files) for seed in seeds}
     with distributed.cluster():
         for seed, mark in prints.items():
             _train_seed(resolved, seed, prepared, maps, layout.run(name, seed), mark)
@@ -46,8 +46,6 @@ def _train_seed(resolved: Plan, seed: int, prepared: Path, maps: Path, folder: P
     progress.close()
     written = record(resolved, seed, state, started_from, data_files(prepared, maps), _size(prepared))
     runs.save(folder, resolved, state, written)
-    for alarm in state["alarms"]:
-        print(f"{resolved.experiment}, seed {seed}: warning: {alarm}", flush=True)
     _draw(folder, Prepared(prepared), Pack(maps))
 
 

@@ -6,6 +6,7 @@ drifts to a background haze. The alarms warn, and stand in the run's record and 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -28,8 +29,10 @@ def health(maps: list[np.ndarray], annotations: list[np.ndarray]) -> dict[str, f
     }
 
 
-def alarms(values: dict[str, float]) -> list[str]:
-    """What is alarming about `health`, a sentence each."""
+def alarms(values: Mapping[str, float]) -> list[str]:
+    """What is alarming about `health`, a sentence each; nothing where there is none, as for maps that do not learn."""
+    if "map_sum_error" not in values:
+        return []
     found = []
     if values["map_sum_error"] > LIMITS["map_sum_error"]:
         found.append(f"maps do not sum to the number of people: mean |log ratio| {values['map_sum_error']:.2f}")

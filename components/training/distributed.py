@@ -9,6 +9,7 @@ import logging
 import os
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,10 +24,11 @@ from ray.train.torch import TorchTrainer, get_device
 from ray.util.queue import Queue
 from torch import Tensor, distributed
 
-from components.training.fit import Record, State, World, fit
+from components.training.fit import DivergedError, Record, State, World, fit
 from components.training.plan import Plan, assemble, samples
 
 STATE = "state.pt"
+SILENCE = 1.0  # seconds between two words about progress within an epoch
 Progress = Callable[[float, Record | None], None]
 
 
@@ -66,7 +68,11 @@ def cluster() -> Iterator[None]:
         ray.init(log_to_driver=False, logging_level=logging.ERROR)
     else:
         ray.init(
-            log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False, object_store_memory=2 * 10**8
+            "local",
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            include_dashboard=False,
+            object_store_memory=2 * 10**8,
         )
     try:
         yield
@@ -86,13 +92,14 @@ def train(
     model.counter.start()
     samples(plan, seed, prepared, maps, model.stride)
     workers = plan.training.workers
-    filesystem, root = fs.FileSystem.from_uri(storage) if "://" in storage else (None, str(Path(storage).resolve()))
+    filesystem, root = opened(storage)
     with cluster(), _listening(progress) as (queue, mistakes):
         result = TorchTrainer(
             _work,
             train_loop_config={
                 "plan": plan,
                 "seed": seed,
+                "root": Path.cwd(),
                 "prepared": prepared.resolve(),
                 "maps": maps.resolve(),
                 "queue": queue,
@@ -114,22 +121,35 @@ def train(
 
 
 def forget(storage: str, name: str) -> None:
-    """Remove the state of a finished run: its results are elsewhere by now."""
-    filesystem, root = fs.FileSystem.from_uri(storage if "://" in storage else str(Path(storage).resolve()))
+    """Remove the state of what has ended: its results are elsewhere by now."""
+    filesystem, root = opened(storage)
     filesystem.delete_dir(f"{root}/{name}")
 
 
+def opened(storage: str) -> tuple[fs.FileSystem, str]:
+    """The filesystem of an address or a folder, and the path on it."""
+    return fs.FileSystem.from_uri(storage if "://" in storage else str(Path(storage).resolve()))
+
+
 def _scaling(workers: int) -> ScalingConfig:
-    resources = ray.cluster_resources()
-    gpus = resources.get("GPU", 0) >= workers
-    cpus = max(1, int(resources["CPU"]) // workers)
-    if resources["CPU"] < workers:
-        raise ValueError(f"training.workers: {workers} workers need as many CPUs; Ray has {int(resources['CPU'])}")
-    return ScalingConfig(num_workers=workers, use_gpu=gpus, resources_per_worker={"CPU": cpus, "GPU": int(gpus)})
+    gpus = ray.cluster_resources().get("GPU", 0) >= workers
+    resources = {"CPU": share_of_cpus(workers, "training.workers"), "GPU": int(gpus)}
+    return ScalingConfig(num_workers=workers, use_gpu=gpus, resources_per_worker=resources)
+
+
+def share_of_cpus(parts: int, option: str) -> int:
+    """CPUs for each of `parts` workers or trials: of the whole cluster, but no more than its smallest node has.
+
+    Raises ValueError, which names the option, where there are more parts than CPUs."""
+    nodes = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+    if sum(nodes) < parts:
+        raise ValueError(f"{option}: {parts} need as many CPUs; Ray has {sum(nodes)}")
+    return max(1, min(sum(nodes) // parts, *(cpus for cpus in nodes if cpus)))
 
 
 def _work(config: dict[str, Any]) -> None:
     """What each worker does."""
+    os.chdir(config["root"])  # Ray changes it; a relative path in params means the same here as in the driver
     plan, seed, queue = config["plan"], config["seed"], config["queue"]
     torch.set_num_threads(max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1))))
     model = assemble(plan, seed)
@@ -146,15 +166,19 @@ def _work(config: dict[str, Any]) -> None:
                 queue.put((record["epoch"], record))
             ray.train.report({"epoch": record["epoch"]}, checkpoint=checkpoint)
 
+    told = time.monotonic()
+
     def tick(epochs: float) -> None:
-        if world.rank == 0:
+        nonlocal told
+        if world.rank == 0 and time.monotonic() - told > SILENCE:
+            told = time.monotonic()
             queue.put((epochs, None))
 
     training, validation = samples(plan, seed, config["prepared"], config["maps"], model.stride)
     model.to(get_device())
     try:
         fit(model, training, validation, plan.training, report=report, state=saved["state"], world=world, tick=tick)
-    except ValueError as mistake:  # the same on every worker, and after every restart: said once, not retried
+    except DivergedError as mistake:  # on every worker, and after every restart again: said once, not retried
         queue.put((None, str(mistake)))
 
 

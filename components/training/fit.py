@@ -32,6 +32,10 @@ State = dict[str, Any]  # tensors, numbers, strings, and dicts and lists of them
 Report = Callable[[Record, State], None]
 
 
+class DivergedError(ValueError):
+    """Predictions are no longer finite: on every worker at the same time."""
+
+
 class World:
     """The workers that train one model together: here only this one. `distributed.py` has the one over a network."""
 
@@ -65,19 +69,19 @@ def fit(
     world = world or World()
     optimisers = updates.optimisers(model)
     if state is None:
-        world.same_([*model.parameters()])
         _warm_up(model, training, options.batch_size)
-        state = {"epoch": 0, "history": [], "alarms": [], "best": None}
+        world.same_([*model.parameters()])
+        state = {"epoch": 0, "history": [], "best": None}
     else:
         _restore(state, model, optimisers)
     for epoch in range(state["epoch"] + 1, options.epochs + 1):
+        if options.stop_on_alarm and state["history"] and alarms(state["history"][-1]):
+            break
         record = _train_epoch(model, optimisers, training, options, epoch, world, tick)
         if epoch % options.validate_every == 0 or epoch == options.epochs:
             record |= _validate(model, validation, world)
         state = _next_state(state, record, model, optimisers)
         report(record, state)
-        if options.stop_on_alarm and state["alarms"]:
-            break
     return state
 
 
@@ -97,6 +101,7 @@ def _train_epoch(
         model.thaw()
     sums, waited, done, started = torch.zeros(2), 0.0, 0, time.perf_counter()
     asked = started
+    model.train()
     for batch, images in ahead(training.batches(epoch, options.batch_size, rank=world.rank, workers=world.size)):
         waited += time.perf_counter() - asked
         updates.schedule(active, options, epoch - 1 + done / len(training))
@@ -149,14 +154,16 @@ def _sum_gradients(optimisers: list[torch.optim.Optimizer], world: World) -> Non
 
 def _validate(model: JointModel, validation: Samples, world: World) -> Record:
     """Whole images, each counted once whatever the number of workers."""
+    model.eval()
     mine = range(world.rank, len(validation), world.size)
     scores = world.gather(score(model.predict, validation.scored(mine), model.stride))
     scores.sort(key=lambda each: each.id)
     truths, predictions = (np.array([getattr(each, name) for each in scores]) for name in ("truth", "prediction"))
     record = {"val_mae": float(mae(truths, predictions)), "val_rmse": float(rmse(truths, predictions))}
     if not math.isfinite(record["val_mae"]):
-        raise ValueError("training diverged: predictions are no longer finite; lower counter.optimiser.lr")
-    return record | (_map_health(model, validation) if model.learns_maps else {})
+        raise DivergedError("training diverged: predictions are no longer finite; lower counter.optimiser.lr")
+    looked = [_map_health(model, validation)] if model.learns_maps and world.rank == 0 else []
+    return record | dict(*world.gather(looked))
 
 
 def _map_health(model: JointModel, validation: Samples) -> Record:
@@ -172,7 +179,7 @@ def _map_health(model: JointModel, validation: Samples) -> Record:
 def _warm_up(model: JointModel, training: Samples, batch_size: int) -> None:
     """The density map alone learns the annotation map, from a stream of samples of its own.
 
-    Every worker does the same: it is short, and nothing has to be exchanged."""
+    Every worker does the same, as it is short; they go on from what worker 0 has then."""
     if not model.learns_maps:
         return
     options = model.density_map.params
@@ -198,7 +205,6 @@ def _next_state(state: State, record: Record, model: nn.Module, optimisers: upda
     return {
         "epoch": int(record["epoch"]),
         "history": [*state["history"], record],
-        "alarms": alarms(record) if "map_sum_error" in record else state["alarms"],
         "best": best,
         "model": model.state_dict(),
         "optimisers": {name: optimiser.state_dict() for name, optimiser in optimisers.items()},

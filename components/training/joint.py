@@ -35,8 +35,9 @@ class JointModel(nn.Module):
         return any(True for _ in self.density_map.parameters())
 
     def forward(self, batch: Batch, *, learn_maps: bool) -> Losses:
-        """Both losses of each image; without `learn_maps` the maps are constants, made once for each image."""
-        maps = self.density_map(batch, batch.windows) if learn_maps else self._frozen_maps(batch)
+        """Both losses of each image; without `learn_maps` a map that could learn is made once for each image."""
+        frozen = self.learns_maps and not learn_maps
+        maps = self._frozen_maps(batch) if frozen else self.density_map(batch, batch.windows)
         refinement = self.density_map.refinement_loss(maps, batch, batch.windows)
         return Losses(squared_error(self.counter(batch.images / 255), _flip(maps, batch.flipped)), refinement)
 

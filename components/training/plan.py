@@ -45,7 +45,7 @@ def plan(study: Study, name: str) -> Plan:
         counter=_resolved("counter", experiment.counter, f"{where}.counter", experiment.preset),
         annotation=_resolved("drawn map", study.maps[experiment.annotation].kernel, f"maps.{experiment.annotation}"),
         density_map=_resolved("density map", experiment.density_map, f"{where}.density_map", experiment.preset),
-        training=_training(study, experiment, f"{where}.training"),
+        training=training_options(study, experiment, f"{where}.training"),
     )
 
 
@@ -98,7 +98,8 @@ def _check_batches(data: Prepared, options: Training, stride: int) -> None:
         )
 
 
-def _training(study: Study, experiment: Experiment, where: str) -> Training:
+def training_options(study: Study, experiment: Experiment, where: str) -> Training:
+    """The options of the loop: the experiment's own, then the study's, then the preset's."""
     common = study.training.model_dump(exclude_unset=True)
     return check(Training, PRESETS[experiment.preset] | common | experiment.training, where)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
@@ -62,7 +63,8 @@ def load(folder: Path, weights: str = "best") -> Run:
     plan = check(Plan, yaml.safe_load((folder / "params.yaml").read_text()), str(folder / "params.yaml"))
     model = assemble(plan, seed=0)
     model.load_state_dict(load_file(folder / f"{weights}.safetensors"))
-    return Run(plan, json.loads((folder / "manifest.json").read_text()), model.eval())
+    model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    return Run(plan, json.loads((folder / "manifest.json").read_text()), model)
 
 
 def _write_metrics(path: Path, state: State) -> None:

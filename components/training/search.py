@@ -5,6 +5,7 @@ search is known by a name; asked for again under it, an interrupted one goes on 
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 import warnings
@@ -21,7 +22,7 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from components.params import Dimension, Search
-from components.training.distributed import STATE, cluster, read_state
+from components.training.distributed import STATE, cluster, opened, read_state, share_of_cpus
 from components.training.fit import Record, State, fit
 from components.training.plan import Plan, assemble, samples, with_values
 
@@ -32,25 +33,26 @@ class TrialResult(NamedTuple):
     trial: int
     status: str
     epochs: int
-    val_mae: float | None
+    val_mae: float  # NaN where it failed
     seconds: float
     values: dict[str, Any]
 
 
 def search(
-    plan: Plan, options: Search, prepared: Path, maps: Path, *, storage: Path, name: str, say: Callable[[str], None]
+    plan: Plan, options: Search, prepared: Path, maps: Path, *, storage: str, name: str, say: Callable[[str], None]
 ) -> list[TrialResult]:
     """Run a search, or go on with it, and return its trials in their order.
 
     `say` (it can be pickled) hears of each trial that ends. Raises ValueError for a key that the experiment does not
     have, or where every trial failed."""
     for key, dimension in options.space.items():
-        with_values(plan, {key: _some_value(dimension)}, "searches")
+        with_values(plan, {key: dimension.examples()[0]}, "searches")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one prints tables whatever the verbosity
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    folders = {"prepared": prepared.resolve(), "maps": maps.resolve()}
+    samples(plan, options.seed, prepared, maps, assemble(plan, options.seed).stride)
+    folders = {"root": Path.cwd(), "prepared": prepared.resolve(), "maps": maps.resolve()}
     with cluster():
-        cpus = max(1, int(ray.cluster_resources()["CPU"]) // options.concurrent)
+        cpus = share_of_cpus(options.concurrent, "searches: concurrent")
         gpus = min(1.0, ray.cluster_resources().get("GPU", 0) / options.concurrent)
         trainable = tune.with_resources(
             tune.with_parameters(_trial, plan=plan, options=options, folders=folders), {"cpu": cpus, "gpu": gpus}
@@ -58,15 +60,17 @@ def search(
         with warnings.catch_warnings(action="ignore"):
             results = _tuner(trainable, options, storage, name, say).fit()
     trials = sorted(_trial_result(results[place], options) for place in range(len(results)))
-    if all(trial.val_mae is None for trial in trials):
+    if all(math.isnan(trial.val_mae) for trial in trials):
         raise ValueError(f"every trial failed; the first said: {results[0].error}")
     return trials
 
 
-def _tuner(trainable: Any, options: Search, storage: Path, name: str, say: Callable[[str], None]) -> tune.Tuner:
-    path = str(storage.resolve() / name)
-    if tune.Tuner.can_restore(path):
-        return tune.Tuner.restore(path, trainable, resume_unfinished=True, restart_errored=True)
+def _tuner(trainable: Any, options: Search, storage: str, name: str, say: Callable[[str], None]) -> tune.Tuner:
+    filesystem, root = opened(storage)
+    if tune.Tuner.can_restore(f"{root}/{name}", filesystem):
+        return tune.Tuner.restore(
+            f"{root}/{name}", trainable, resume_unfinished=True, restart_errored=True, storage_filesystem=filesystem
+        )
     return tune.Tuner(
         trainable,
         param_space={key: _distribution(dimension) for key, dimension in options.space.items()},
@@ -81,13 +85,18 @@ def _tuner(trainable: Any, options: Search, storage: Path, name: str, say: Calla
             max_concurrent_trials=options.concurrent,
         ),
         run_config=tune.RunConfig(
-            name=name, storage_path=str(storage.resolve()), verbose=0, callbacks=[_Lines(options, say)]
+            name=name,
+            storage_path=root,
+            storage_filesystem=filesystem,
+            verbose=0,
+            callbacks=[_Lines(options, say)],
         ),
     )
 
 
 def _trial(values: dict[str, Any], *, plan: Plan, options: Search, folders: dict[str, Path]) -> None:
     """What one trial does: the experiment with its own values, reported epoch by epoch."""
+    os.chdir(folders["root"])
     epochs = {"training.epochs": options.epochs, "training.validate_every": 1}
     mine = with_values(plan, values | epochs, "searches")
     torch.set_num_threads(max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1))))
@@ -131,7 +140,7 @@ def _trial_result(result: tune.Result, options: Search) -> TrialResult:
     history, config = result.metrics_dataframe, result.config or {}
     values = {key: config[key] for key in options.space}
     if history is None or history.empty or result.error:
-        return TrialResult(number, "failed", 0, None, 0.0, values)
+        return TrialResult(number, "failed", 0, math.nan, 0.0, values)
     epochs = int(history["epoch"].max())
     status = "completed" if epochs >= options.epochs else "stopped early"
     seconds = float(history["time_total_s"].max())
@@ -145,10 +154,6 @@ def _distribution(dimension: Dimension) -> Any:
         return tune.loguniform(*dimension.loguniform)
     assert dimension.uniform is not None
     return tune.uniform(*dimension.uniform)
-
-
-def _some_value(dimension: Dimension) -> Any:
-    return (dimension.choice or dimension.loguniform or dimension.uniform or [None])[0]
 
 
 def _short(value: Any) -> str:
