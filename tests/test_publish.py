@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
