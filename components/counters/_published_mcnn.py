@@ -8,8 +8,8 @@
 | `branch{c}.5.conv.{weight,bias}`  | `columns.{c - 1}.8.{weight,bias}`   |
 | `fuse.0.conv.{weight,bias}`       | `fuse.{weight,bias}`                |
 
-Their numbers count convolutions and poolings (a ReLU belongs to its convolution), ours count the ReLUs too. Anything may
-stand before their names: `DME.`, `module.`, `CCN.module.`. A file is HDF5 (.h5, .hdf5) or what torch saved."""
+Their numbers count convolutions and poolings (a ReLU belongs to its convolution), ours count the ReLUs too. Anything
+may stand before their names: `DME.`, `module.`, `CCN.module.`. A file is HDF5 (.h5, .hdf5) or what torch saved."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
 He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", CVPR 2016, with torchvision's names, so that its
 public weights load. Batch normalisation never leaves its stored statistics: those of small batches of crops bias every
-count. Without weights these are 0 and 1, so the last scale of each block starts at 1 / sqrt(blocks): the sum over all blocks
-then keeps its size (as in Zhang, Dauphin, Ma, "Fixup Initialization", ICLR 2019)."""
+count. Without weights these are 0 and 1, so the last scale of each block starts at 1 / sqrt(blocks): the sum over all
+blocks then keeps its size (after Zhang, Dauphin, Ma, "Fixup Initialization", ICLR 2019)."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ FEATURES = STAGES[-1][0] * WIDENING
 
 class FrozenBatchNorm(nn.Module):
     """Batch normalisation with stored mean and variance; scale and shift are learned."""
+
+    running_mean: Tensor
+    running_var: Tensor
 
     def __init__(self, channels: int) -> None:
         super().__init__()

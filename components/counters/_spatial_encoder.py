@@ -1,10 +1,10 @@
 """SFCN's spatial encoder: every row hears from the row above and below, every column from its left and right.
 
 Wang, Gao, Lin, Yuan, "Learning from Synthetic Data for Crowd Counting in the Wild", CVPR 2019, after Pan et al.,
-"Spatial As Deep", AAAI 2018: slice i becomes slice i + ReLU(conv(slice i - 1)), scanned there and back again with the same
-convolution, as in the authors' code. A scan is sequential, for a ReLU stands between slice and slice, but little else is:
-a slice costs one matrix product on a view of its neighbour, and backward the weights' gradient is taken of all slices at
-once. `benchmarks/spatial_encoder.py` measures it."""
+"Spatial As Deep", AAAI 2018: slice i becomes slice i + ReLU(conv(slice i - 1)), scanned there and back again with the
+same convolution, as in the authors' code. A scan is sequential, for a ReLU stands between slice and slice, but little
+else is: a slice costs one matrix product on a view of its neighbour, and backward the weights' gradient is taken of all
+slices at once. `benchmarks/spatial_encoder.py` measures it."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class SpatialEncoder(nn.Module):
 
 def _there_and_back(slices: Tensor, convolution: nn.Conv2d) -> Tensor:
     """Scan (N, B, L, C) from the first slice to the last, and the result from the last to the first."""
-    taps = convolution.weight.flatten(2).permute(2, 1, 0).to(slices.dtype)
-    bias = convolution.bias.to(slices.dtype)
+    weight, bias = (parameter.to(slices.dtype) for parameter in convolution.parameters())
+    taps = weight.flatten(2).permute(2, 1, 0)
     there = _Scan.apply(slices, taps, bias)
     return _Scan.apply(there.flip(0), taps, bias).flip(0)
 

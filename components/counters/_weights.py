@@ -30,7 +30,8 @@ def start_from(network: nn.Module, weights: str, published: Published) -> str:
     does not hold the network."""
     if weights == "none":
         return OWN
-    state = fetch(published) if weights == "public" else read(Path(weights), f"{published.name} in torchvision's layout")
+    expected = f'{published.name} in torchvision\'s layout, "public" or "none"'
+    state = fetch(published) if weights == "public" else read(Path(weights), expected)
     if state is None:
         return f"{OWN} ({published.name} weights could not be fetched)"
     names = {name: published.prefix + name for name in network.state_dict()}
@@ -55,11 +56,14 @@ def fetch(published: Published) -> dict[str, Tensor] | None:
 def read(path: Path, expected: str) -> dict[str, Tensor]:
     """The tensors of a file that torch saved. Raises ValueError where it is missing or holds anything else."""
     if not path.is_file():
-        raise ValueError(f'counter.weights: {path} is no file; give {expected}, "public" or "none"')
+        raise ValueError(f"counter.weights: {path} is no file; give {expected}")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file fails in torch with errors of any type
         raise ValueError(f"counter.weights: {path} cannot be read as weights: {error}") from None
+    if not isinstance(state, dict):
+        raise ValueError(f"counter.weights: {path} holds a {type(state).__name__}; give {expected}")
+    return state
 
 
 def pick(state: dict[str, Tensor], names: dict[str, str], where: str, network: str) -> dict[str, Tensor]:

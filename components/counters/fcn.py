@@ -1,8 +1,8 @@
 """FCN-7c: seven plain convolutions, the first four with local response normalisation. Stride 4.
 
 Kang, Chan, "Crowd Counting by Adaptively Fusing Predictions from an Image Pyramid", BMVC 2018. Its layers here, 5 x 5
-throughout and 16-16-pool-32-32-pool-64-32-1 wide, are reconstructed from the same laboratory's later code, since the paper
-gives no table of them; the normalisation's constants are AlexNet's with k = 1. 149,393 parameters."""
+throughout and 16-16-pool-32-32-pool-64-32-1 wide, are reconstructed from the same laboratory's later code; the
+normalisation's constants are ours (5 channels, alpha 1e-4, beta 0.75, k 1: PyTorch's). 149,393 parameters."""
 
 from __future__ import annotations
 

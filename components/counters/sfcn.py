@@ -1,7 +1,8 @@
-"""SFCN: a pretrained backbone, CSRNet's dilated back end, and an encoder that carries context across the image. Stride 8.
+"""SFCN: a pretrained backbone, CSRNet's back end, and an encoder that carries context across the image. Stride 8.
 
 Wang, Gao, Lin, Yuan, "Learning from Synthetic Data for Crowd Counting in the Wild", CVPR 2019, with VGG-16 (16,337,345
-parameters) or ResNet-101 (38,596,801). Our output has no final ReLU: behind one, a counter that starts below 0 learns nothing."""
+parameters) or ResNet-101 (38,596,801). The authors' code ends with a ReLU, ours does not: behind one, a counter that
+starts below 0 learns nothing."""
 
 from __future__ import annotations
 
