@@ -37,34 +37,54 @@ def _there_and_back(slices: Tensor, convolution: nn.Conv2d) -> Tensor:
     """Scan (N, B, L, C) from the first slice to the last, and the result from the last to the first."""
     weight, bias = (parameter.to(slices.dtype) for parameter in convolution.parameters())
     taps = weight.flatten(2).permute(2, 1, 0)
-    there = _Scan.apply(slices, taps, bias)
-    return _Scan.apply(there.flip(0), taps, bias).flip(0)
+    there, _ = _Scan.apply(slices, taps, bias)
+    back, _ = _Scan.apply(there.flip(0), taps, bias)
+    return back.flip(0)
 
 
 class _Scan(torch.autograd.Function):
-    """slices (N, B, L, C), taps (K, C in, C out), bias (C): states[i] = slices[i] + ReLU(conv(states[i - 1]))."""
+    """slices (N, B, L, C), taps (K, C in, C out), bias (C): states[i] = slices[i] + ReLU(conv(states[i - 1])).
+
+    Gives the states and where the ReLU let something through."""
 
     @staticmethod
-    def forward(ctx: Any, slices: Tensor, taps: Tensor, bias: Tensor) -> Tensor:
+    def forward(slices: Tensor, taps: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         padded, states = _with_borders(slices)
         heard = torch.zeros_like(states)
         for place in range(1, len(slices)):
-            heard[place] = (_convolve(padded[place - 1], taps) + bias).relu_()
+            torch.clamp(_convolve(padded[place - 1], taps, bias), min=0, out=heard[place])
             states[place] += heard[place]
-        ctx.save_for_backward(padded, heard > 0, taps)
-        return states.contiguous()
+        return states.contiguous(), heard > 0
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: tuple[Tensor, Tensor]) -> None:
+        (_, taps, _), (states, passes) = inputs, output
+        ctx.mark_non_differentiable(passes)
+        ctx.save_for_backward(states, passes, taps)
+        ctx.save_for_forward(states, passes, taps)
+
+    @staticmethod
+    def jvp(ctx: Any, slices: Tensor, taps: Tensor, bias: Tensor) -> tuple[Tensor, None]:
+        """The derivative along a direction, for what differentiates a counter along its weights."""
+        states, passes, own_taps = ctx.saved_tensors
+        padded = _with_borders(states)[0]
+        borders, along = _with_borders(slices)
+        for place in range(1, len(slices)):
+            heard = _convolve(padded[place - 1], taps, bias) + _convolve(borders[place - 1], own_taps)
+            along[place] += passes[place] * heard
+        return along.contiguous(), None
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        padded, passes, taps = ctx.saved_tensors
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        states, passes, taps = ctx.saved_tensors
         back = taps.flip(0).transpose(1, 2)  # the convolution's transpose
         total = gradient.clone(memory_format=torch.contiguous_format)
         borders, through = _with_borders(torch.zeros_like(total))  # the gradient before the ReLU
         for place in range(len(total) - 1, 0, -1):
             through[place] = total[place] * passes[place]
             total[place - 1] += _convolve(borders[place], back)
-        return total, _gradient_of_taps(padded[:-1], through[1:]), through.sum(dim=(0, 1, 2))
+        return total, _gradient_of_taps(_with_borders(states[:-1])[0], through[1:]), through.sum(dim=(0, 1, 2))
 
 
 def _with_borders(slices: Tensor) -> tuple[Tensor, Tensor]:
@@ -73,10 +93,10 @@ def _with_borders(slices: Tensor) -> tuple[Tensor, Tensor]:
     return padded, padded[:, :, REACH:-REACH]
 
 
-def _convolve(padded: Tensor, taps: Tensor) -> Tensor:
+def _convolve(padded: Tensor, taps: Tensor, bias: Tensor | None = None) -> Tensor:
     """One slice (B, L + K - 1, C) -> (B, L, C), as one matrix product."""
-    windows = padded.unfold(1, len(taps), 1).transpose(2, 3)  # (B, L, K, C), a view
-    return windows.flatten(2) @ taps.flatten(0, 1)
+    windows = padded.unfold(1, KERNEL, 1).transpose(2, 3)  # (B, L, K, C), a view
+    return functional.linear(windows.flatten(2), taps.flatten(0, 1).T, bias)
 
 
 def _gradient_of_taps(padded: Tensor, through: Tensor) -> Tensor:
