@@ -8,7 +8,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from components.counters._input import standardise
-from components.counters._vgg import FEATURES, layers, start_from
+from components.counters._vgg import FEATURES, VGG16, layers
+from components.counters._weights import start_from
 from components.crowd import Counter, pad_to
 from components.networks import Initialisation, initialise
 from components.params import Optimiser, Options
@@ -50,7 +51,7 @@ class CSRNet(Counter):
         initialise(self.output, params.initialisation)
 
     def start(self) -> str:
-        return start_from(self.front_end, self.params.weights)
+        return start_from(self.front_end, self.params.weights, VGG16)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in 0..1 -> (B, 1, ceil(H/8), ceil(W/8))."""

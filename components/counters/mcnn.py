@@ -1,17 +1,21 @@
 """MCNN: three columns with large, medium and small kernels see heads of three sizes. Stride 4.
 
 Zhang, Zhou, Chen, Gao, Ma, "Single-Image Crowd Counting via Multi-Column Convolutional Neural Network", CVPR 2016.
-127,953 parameters with one input channel, 133,705 with three."""
+127,953 parameters with one input channel, 133,705 with three. Images whose sides are no multiple of 4 are padded, where
+public scripts of MCNN scale them down to one."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from components.counters._input import grey, standardise
-from components.crowd import Counter, pad_to
+from components.counters._published_mcnn import load
+from components.crowd import OWN, Counter, pad_to
 from components.networks import Initialisation, initialise
 from components.params import Optimiser, Options
 
@@ -19,10 +23,15 @@ COLUMNS = ((9, 7, 16, 32, 16, 8), (7, 5, 20, 40, 20, 10), (5, 3, 24, 48, 24, 12)
 
 
 class Params(Options):
-    """`pixels`: "bytes" feeds 0-255 as the paper does, "standardised" subtracts the mean and divides by the spread."""
+    """`pixels`: "bytes" feeds 0-255 as the paper does, "standardised" subtracts the mean and divides by the spread.
+
+    `weights`: a published checkpoint; most were trained with `channels: 1`, `pixels: bytes`, `final_relu: true`, and
+    `training.target_scale: 1`."""
 
     channels: Literal[1, 3] = 3
     pixels: Literal["standardised", "bytes"] = "standardised"
+    final_relu: bool = Field(False, description="no cell below 0; learning stops where all cells are")
+    weights: Path | None = None
     initialisation: Initialisation = "he"
     optimiser: Optimiser = Optimiser(lr=3e-4)
 
@@ -44,10 +53,14 @@ class MCNN(Counter):
         self.fuse = nn.Conv2d(sum(column[-1] for column in COLUMNS), 1, 1)
         initialise(self, params.initialisation)
 
+    def start(self) -> str:
+        return load(self, self.params.weights) if self.params.weights else OWN
+
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in 0..1 -> (B, 1, ceil(H/4), ceil(W/4))."""
         inputs = pad_to(self._inputs(images), self.stride)
-        return self.fuse(torch.cat([column(inputs) for column in self.columns], dim=1))
+        maps = self.fuse(torch.cat([column(inputs) for column in self.columns], dim=1))
+        return maps.relu() if self.params.final_relu else maps
 
     def _inputs(self, images: Tensor) -> Tensor:
         if self.params.pixels == "bytes":

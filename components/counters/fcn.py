@@ -1,0 +1,56 @@
+"""FCN-7c: seven plain convolutions, the first four with local response normalisation. Stride 4.
+
+Kang, Chan, "Crowd Counting by Adaptively Fusing Predictions from an Image Pyramid", BMVC 2018. Its layers here, 5 x 5
+throughout and 16-16-pool-32-32-pool-64-32-1 wide, are reconstructed from the same laboratory's later code; the
+normalisation's constants are ours (5 channels, alpha 1e-4, beta 0.75, k 1: PyTorch's). 149,393 parameters."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from components.counters._input import standardise
+from components.crowd import Counter, pad_to
+from components.networks import Initialisation, initialise
+from components.params import Optimiser, Options
+
+FEATURES = (3, 16, 16, 32, 32, 64, 32)
+NORMALISED = 4  # convolutions, from the first
+POOLED = (2, 4)  # behind these, counted from 1
+
+
+class Params(Options):
+    initialisation: Initialisation = "he"
+    optimiser: Optimiser = Optimiser(lr=3e-4)
+
+
+PRESETS = {"paper": {"initialisation": "normal", "optimiser": {"kind": "adam", "lr": 1e-5}}}
+
+
+def build(params: Params) -> FCN7c:
+    return FCN7c(params)
+
+
+class FCN7c(Counter):
+    stride = 4
+
+    def __init__(self, params: Params) -> None:
+        super().__init__()
+        self.params = params
+        self.features = _features()
+        self.output = nn.Conv2d(FEATURES[-1], 1, 5, padding=2)
+        initialise(self, params.initialisation)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) in 0..1 -> (B, 1, ceil(H/4), ceil(W/4))."""
+        return self.output(self.features(pad_to(standardise(images), self.stride)))
+
+
+def _features() -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for number, (narrow, wide) in enumerate(pairwise(FEATURES), start=1):
+        layers += [nn.Conv2d(narrow, wide, 5, padding=2), nn.ReLU(inplace=True)]
+        layers += [nn.LocalResponseNorm(5)] if number <= NORMALISED else []
+        layers += [nn.MaxPool2d(2)] if number in POOLED else []
+    return nn.Sequential(*layers)
