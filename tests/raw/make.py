@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from scipy.io import savemat
 
-from tests.raw import tools
+from tests.raw import crowds, tools
 from tests.raw.tools import RAW, save_image
 
 ROOT = RAW / "shanghaitech"
@@ -42,7 +42,7 @@ def shanghaitech() -> None:
 
 
 def main(*names: str) -> None:
-    for make in (shanghaitech, *tools.KINDS):
+    for make in (shanghaitech, *tools.KINDS, *crowds.KINDS):
         if not names or make.__name__ in names:
             make()
 
