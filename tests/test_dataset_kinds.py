@@ -106,6 +106,19 @@ def test_every_kind_gives_its_dots_and_its_split(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", EXAMPLES)
+def test_every_kind_alone_recognises_its_folder_and_can_be_built_so(kind: str) -> None:
+    found = plugins.recognise(RAW / kind)
+    assert {source.kind for source in found} == {kind}
+    first = Choice.model_validate({"root": str(RAW / kind)} | found[0].model_dump())
+    dataset = plugins.build("dataset", kind, plugins.resolve("dataset", first, "test"))
+    assert len(dataset) == len(EXAMPLES[kind].splits)
+
+
+def test_an_empty_folder_is_recognised_as_nothing(tmp_path: Path) -> None:
+    assert plugins.recognise(tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", EXAMPLES)
 def test_a_damaged_image_is_a_problem_that_names_it(kind: str, copy: Callable[[str], Path]) -> None:
     root = copy(kind)
     image = root / EXAMPLES[kind].image

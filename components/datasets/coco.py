@@ -59,7 +59,7 @@ def recognise(root: Path) -> list[dict[str, Any]]:
     coco = {
         file: held for file, held in files.items() if isinstance(held, dict) and {"images", "annotations"} <= {*held}
     }
-    return [{"annotations": file, "dots": _likely(held)} for file, held in coco.items()]
+    return [{"annotations": str(file), "dots": _likely(held)} for file, held in coco.items()]
 
 
 def read(params: Params, file: Path, problems: list[Problem]) -> Iterator[Entry]:

@@ -57,7 +57,7 @@ def build(params: Params) -> Listed:
 
 def recognise(root: Path) -> list[dict[str, Any]]:
     files = {file: _json.peek(file) for file in annotation_files(root, ".json")}
-    return [{"annotations": file} for file, tasks in files.items() if _is_tasks(tasks)]
+    return [{"annotations": str(file)} for file, tasks in files.items() if _is_tasks(tasks)]
 
 
 def read(params: Params, file: Path, problems: list[Problem]) -> Iterator[Entry]:

@@ -47,7 +47,9 @@ def build(params: Params) -> Listed:
 
 
 def recognise(root: Path) -> list[dict[str, Any]]:
-    return [{"annotations": file} for file in annotation_files(root, *SUFFIXES) if not _is_via(file)]
+    """Tables whose columns are called image, x and y."""
+    files = annotation_files(root, *SUFFIXES)
+    return [{"annotations": str(file)} for file in files if {"image", "x", "y"} <= {*_columns(file)}]
 
 
 def read(params: Params, file: Path, problems: list[Problem]) -> Iterator[Entry]:
@@ -117,6 +119,12 @@ def _number(axis: str, cell: Any) -> float:
     return value
 
 
-def _is_via(file: Path) -> bool:
-    """The VGG Image Annotator's CSV is a kind of its own."""
-    return file.suffix.lower() == ".csv" and "region_shape_attributes" in file.open(errors="replace").read(1000)
+def _columns(file: Path) -> list[str]:
+    """The names of a table's columns; none where it is unreadable."""
+    try:
+        if file.suffix.lower() == ".parquet":
+            return pq.read_schema(file).names
+        with file.open(newline="", encoding="utf-8-sig") as lines:
+            return next(csv.reader(lines), [])
+    except Exception:  # a damaged file fails in Arrow with errors of many types
+        return []

@@ -48,7 +48,7 @@ def build(params: Params) -> Listed:
 def recognise(root: Path) -> list[dict[str, Any]]:
     csvs = [file for file in annotation_files(root, ".csv") if COLUMNS[2] in file.open(errors="replace").read(1000)]
     jsons = [file for file in annotation_files(root, ".json") if _is_via(_json.peek(file))]
-    return [{"annotations": file} for file in (*csvs, *jsons)]
+    return [{"annotations": str(file)} for file in (*csvs, *jsons)]
 
 
 def read(params: Params, file: Path, problems: list[Problem]) -> Iterator[Entry]:
