@@ -213,6 +213,11 @@ def test_cvat_s_file_with_entities_is_refused_before_they_expand(root: Path) -> 
     ]
 
 
+def test_an_encoding_that_does_not_exist_is_not_looked_up(root: Path) -> None:
+    (root / "annotations.xml").write_text(CVAT.replace('version="1.0"', 'version="1.0" encoding="ut0-8"'))
+    assert len(read("cvat", root)[0]) == 2
+
+
 def test_a_cut_xml_gives_no_half_of_its_dots(root: Path) -> None:
     (root / "annotations.xml").write_text(CVAT[: CVAT.index("<image id=")] + '<image name="a.jpg">\n<points points="1,')
     dots, problems = read("cvat", root)

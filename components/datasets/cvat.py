@@ -47,7 +47,7 @@ class _Reader:
     def __init__(self, params: Params, file: Path, problems: list[Problem]) -> None:
         self.params, self.file, self.problems = params, file, problems
         self.entries: list[Entry] = []
-        self.parser = expat.ParserCreate()
+        self.parser = expat.ParserCreate("UTF-8")  # what CVAT writes, whatever the file says of itself
         self.parser.StartElementHandler = self._start
         self.parser.EndElementHandler = self._end
         self.parser.StartDoctypeDeclHandler = self._refuse
