@@ -1,4 +1,6 @@
-"""What a person types: `dotfield studies`, `run`, `check`, `kinds`. All paths are relative to the project's root."""
+"""What a person types: `dotfield studies`, `run`, `check`, `kinds` and `data check`.
+
+All paths are relative to the project's root."""
 
 from __future__ import annotations
 
@@ -7,14 +9,17 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
+import yaml
 
 from components.params import Study
 from components.plugins import FAMILIES, kinds
 from components.stages._check import mistakes
 from components.stages._layout import PARAMS, Layout
 from components.stages._pipeline import load, write
+from components.stages._prepare import checking
 
 QUIET = {"DVC_NO_ANALYTICS": "1", "RAY_USAGE_STATS_ENABLED": "0", "DO_NOT_TRACK": "1"}
 
@@ -70,6 +75,28 @@ def list_kinds() -> None:
     """List what can be chosen with `kind:` in a study."""
     for family in FAMILIES:
         click.echo(f"{family:12} {', '.join(kinds(family))}")
+
+
+@dotfield.group()
+def data() -> None:
+    """Look at raw data before a study uses it."""
+
+
+@data.command("check")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--kind", type=click.Choice(kinds("dataset")), help="What it is; without it, guessed from the folder.")
+@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of that kind, as in a study.")
+def check_data(path: Path, kind: str | None, options: tuple[str, ...]) -> None:
+    """Print what is in the folder PATH, and everything that is wrong with it."""
+    for found in checking.check(path, kind, dict(map(_option, options))):
+        click.echo(f"{found}\n")
+
+
+def _option(written: str) -> tuple[str, Any]:
+    key, equals, value = written.partition("=")
+    if not equals:
+        raise ValueError(f"--option {written}: write KEY=VALUE")
+    return key, yaml.safe_load(value)
 
 
 def _layouts() -> list[Layout]:

@@ -35,7 +35,9 @@ class RawSample:
     id: str
     image: object  # a path, or an array (H, W, 3) uint8 that the data set made
     dots: np.ndarray  # (N, 2) float64: x, y in pixels
-    split: str | None = None  # "train" or "test" where the data set is published with such halves
+    split: str | None = None  # "train", "val" or "test" where the data set is published so divided
+    roi: np.ndarray | None = None  # (H, W) bool: the region of interest; people outside it are not counted
+    perspective: np.ndarray | None = None  # (H, W) float64: grows with how large a person appears there
 
 
 @runtime_checkable

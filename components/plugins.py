@@ -1,7 +1,8 @@
 """Kinds are file names: `{kind: mcnn}` under `counter` is `components/counters/mcnn.py`.
 
 Such a file offers `Params` (its options) and `build(params)`. It may offer `PRESETS`, options by the name of a preset:
-what the user writes goes before the preset, the preset before the defaults of `Params`."""
+what the user writes goes before the preset, the preset before the defaults of `Params`. A data set may offer
+`recognise(folder)`, which lists the options of every data set of its kind that a folder seems to be."""
 
 from __future__ import annotations
 
@@ -41,6 +42,14 @@ def options(family: str, kind: str) -> type[Options]:
 def build(family: str, kind: str, options: Options, **context: Any) -> Any:
     """The object that a kind makes of its options."""
     return _module(family, kind).build(options, **context)
+
+
+def recognise(folder: Path) -> list[Choice]:
+    """Every data set that a folder seems to be, without its `root`."""
+    modules = {kind: _module("dataset", kind) for kind in kinds("dataset")}
+    askable = {kind: module.recognise for kind, module in modules.items() if hasattr(module, "recognise")}
+    found = [(kind, options) for kind, ask in askable.items() for options in ask(folder)]
+    return [Choice.model_validate({"kind": kind} | options) for kind, options in found]
 
 
 def _defaults(schema: type[Options]) -> dict[str, Any]:

@@ -8,19 +8,20 @@ whatever is in them, reading one gives dots or a ValueError."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-from scipy.io import loadmat
 
-from components.crowd import Problem, RawSample
+from components.crowd import Problem
+from components.datasets._files import images_by_stem
+from components.datasets._pairs import Pair, Pairs, pair_up
+from components.datasets._points import as_dots, load_mat
 from components.params import Options
 
 HALVES = {"train": "train_data", "test": "test_data"}
 TRUTHS = ("ground-truth", "ground_truth")
-IMAGES = {".jpg", ".jpeg", ".png"}
+LAYOUT = "{train_data,test_data}/images/IMG_*.jpg with {ground-truth,ground_truth}/GT_IMG_*.mat"
 
 
 class Params(Options):
@@ -30,50 +31,32 @@ class Params(Options):
     part: Literal["A", "B"]
 
 
-class ShanghaiTech:
+def build(params: Params) -> Pairs:
     """Raises ValueError when there is no folder of the part, or no image in it."""
-
-    def __init__(self, params: Params) -> None:
-        self.pairs = [pair for split, half in _halves(params).items() for pair in _pairs(split, half)]
-        if not any(image and truth for _, _, image, truth in self.pairs):
-            raise ValueError(
-                f"{params.root}: part {params.part} has no image with its dots: looked for "
-                "{train_data,test_data}/images/IMG_*.jpg with {ground-truth,ground_truth}/GT_IMG_*.mat"
-            )
-
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def samples(self, problems: list[Problem]) -> Iterator[RawSample]:
-        """Images by half and number. An image without a readable `.mat` is left out, and so is a lone `.mat`."""
-        for split, name, image, truth in self.pairs:
-            if image is None or truth is None:
-                problems.append(_lone(image, truth))
-                continue
-            try:
-                dots = read_dots(truth, problems)
-            except ValueError as error:
-                problems.append(Problem(str(truth), str(error), "the image is left out"))
-            else:
-                yield RawSample(f"{split}-{name}", image, dots, split)
+    pairs = [pair for split, half in _halves(params).items() for pair in _pairs(split, half)]
+    return Pairs(pairs, read_dots, f"{params.root}: part {params.part}", LAYOUT)
 
 
-def build(params: Params) -> ShanghaiTech:
-    return ShanghaiTech(params)
+def recognise(root: Path) -> list[dict[str, Any]]:
+    """The parts that lie in a folder; of a part itself, the one that its name says, or else A."""
+    parts = [part for part in ("A", "B") if any((root / f"part_{part}{end}").is_dir() for end in ("", "_final"))]
+    if not parts and any((root / half).is_dir() for half in HALVES.values()):
+        parts = ["B" if root.name.startswith("part_B") else "A"]
+    return [{"part": part} for part in parts]
 
 
 def read_dots(path: Path, problems: list[Problem]) -> np.ndarray:
     """Dots (N, 2) float64 of one `.mat`; a `number` that differs is added to `problems`. Raises ValueError."""
+    content = load_mat(path, "image_info")["image_info"]
     try:
-        record = loadmat(path, variable_names=["image_info"])["image_info"][0, 0][0, 0]
-        dots, number = record["location"].astype(np.float64), int(record["number"].item())
-    except Exception as error:  # a damaged file fails in scipy with errors of any type
-        raise ValueError(f"not a readable ShanghaiTech .mat ({type(error).__name__})") from None
-    if dots.size and (dots.ndim != 2 or dots.shape[1] != 2):
-        raise ValueError(f"location has shape {dots.shape}, not (N, 2)")
-    if number != len(dots.reshape(-1, 2)):
-        problems.append(Problem(str(path), f"says {number} people, has {dots.size // 2} dots", "the dots count"))
-    return dots.reshape(-1, 2)
+        record = content[0, 0][0, 0]
+        location, number = record["location"], int(record["number"].item())
+    except Exception as error:  # another structure fails in numpy with errors of any type
+        raise ValueError(f"not a ShanghaiTech .mat ({type(error).__name__})") from None
+    dots = as_dots(location, "location")
+    if number != len(dots):
+        problems.append(Problem(str(path), f"says {number} people, has {len(dots)} dots", "the dots count"))
+    return dots
 
 
 def _halves(params: Params) -> dict[str, Path]:
@@ -87,19 +70,7 @@ def _halves(params: Params) -> dict[str, Path]:
     raise ValueError(f"no train_data or test_data in {looked}: download ShanghaiTech and set `root` to its folder")
 
 
-def _pairs(split: str, half: Path) -> list[tuple[str, str, Path | None, Path | None]]:
-    """(split, name, image, .mat) for everything in a half, by number; one of the files is None where it is missing."""
-    images = {path.stem: path for path in (half / "images").glob("IMG_*") if path.suffix.lower() in IMAGES}
+def _pairs(split: str, half: Path) -> list[Pair]:
+    images = images_by_stem(half / "images", "IMG_*")
     truths = {path.stem.removeprefix("GT_"): path for name in TRUTHS for path in (half / name).glob("GT_IMG_*.mat")}
-    return [(split, name, images.get(name), truths.get(name)) for name in sorted(images | truths, key=_number)]
-
-
-def _number(name: str) -> tuple[int, str]:
-    digits = name.removeprefix("IMG_")
-    return (int(digits) if digits.isdecimal() else 0, name)
-
-
-def _lone(image: Path | None, truth: Path | None) -> Problem:
-    if image is not None:
-        return Problem(str(image), "has no .mat with its dots", "left out")
-    return Problem(str(truth), "has no image", "left out")
+    return pair_up(images, truths, split)

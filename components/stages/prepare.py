@@ -5,7 +5,7 @@ everything beside it is complete. The same raw data and params give the same byt
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,9 @@ from components.params import DatasetEntry, Study
 from components.prepared import SCHEMA
 from components.stages import _command
 from components.stages._layout import Layout
-from components.stages._prepare import copies, report, splitting
+from components.stages._prepare import report, splitting
 from components.stages._prepare.reading import Ready, read
+from components.stages._prepare.survey import none_usable, survey
 from components.stages._progress import shown
 
 
@@ -36,9 +37,9 @@ def prepare(entry: DatasetEntry, where: str, title: str, folder: Path) -> None:
     (folder / "manifest.parquet").unlink(missing_ok=True)
     problems: list[Problem] = []
     images = read(dataset, entry.longest_side, problems)
-    rows, halves = _pack(shown(images, title, len(dataset), "images"), folder / "images")
+    rows, halves = survey(_packed(shown(images, title, len(dataset), "images"), folder / "images"))
     if not rows:
-        raise ValueError(f"{where}: no usable image among {len(dataset)}; first problem: {': '.join(problems[0][:2])}")
+        raise none_usable(where, len(dataset), problems)
     ids, groups = [row["id"] for row in rows], [row["group"] for row in rows]
     splits = splitting.assign(ids, halves, groups, entry.split, f"{where}.split")
     problems += splitting.copies(ids, groups, splits)
@@ -53,32 +54,12 @@ def _dataset(entry: DatasetEntry, where: str) -> Dataset:
     return plugins.build("dataset", entry.source.kind, options)
 
 
-def _pack(images: Iterable[Ready], folder: Path) -> tuple[list[dict[str, Any]], list[str | None]]:
-    """Pack the images; give the manifest's rows, still without splits, and the published half of each."""
-    rows, halves, looks = [], [], []
+def _packed(images: Iterable[Ready], folder: Path) -> Iterator[Ready]:
+    """The same images, each packed before it is passed on."""
     with PackWriter(folder, np.uint8) as pack:
         for image in images:
             pack.append(image.pixels)
-            rows.append(_row(image))
-            halves.append(image.half)
-            looks.append(copies.look(image.pixels))
-    for row, group in zip(rows, copies.groups(looks).tolist(), strict=True):
-        row["group"] = group
-    return rows, halves
-
-
-def _row(image: Ready) -> dict[str, Any]:
-    height, width = image.pixels.shape[:2]
-    x, y = image.dots.T.tolist()
-    return {
-        "id": image.id,
-        "height": height,
-        "width": width,
-        "scale": image.scale,
-        "x": x,
-        "y": y,
-        "sha256": image.sha256,
-    }
+            yield image
 
 
 def _settle(rows: list[dict[str, Any]], splits: list[str], images: Path) -> list[dict[str, Any]]:

@@ -1,20 +1,20 @@
-"""`python -m tests.raw.make` makes the trees beside it: tiny scenes in the two spellings of ShanghaiTech's layout.
+"""`python -m tests.raw.make [KIND ...]` makes the trees beside it: tiny scenes in the layout of every kind of data set.
 
-Part A has both halves, `ground-truth` and one grey image; part B is `part_B_final` with `ground_truth`, and has a
-training half only."""
+ShanghaiTech has both of its spellings: part A has both halves, `ground-truth` and one grey image; part B is
+`part_B_final` with `ground_truth`, and has a training half only."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from scipy.io import savemat
 
-from components.datasets.synthetic import Params, scene
+from tests.raw import crowds, tools
+from tests.raw.tools import RAW, save_image
 
-ROOT = Path(__file__).parent / "shanghaitech"
-PARAMS = Params(height=48, width=64, seed=7, low=3, high=20)
+ROOT = RAW / "shanghaitech"
 
 
 def write_truth(path: Path, dots: np.ndarray, number: int | None = None) -> None:
@@ -28,13 +28,11 @@ def write_truth(path: Path, dots: np.ndarray, number: int | None = None) -> None
 
 
 def write_pair(half: Path, truth: str, number: int, seed: int, mode: str = "RGB") -> None:
-    pixels, dots = scene(PARAMS, seed)
-    (half / "images").mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).convert(mode).save(half / "images" / f"IMG_{number}.jpg")
+    dots = save_image(half / "images" / f"IMG_{number}.jpg", seed, mode)
     write_truth(half / truth / f"GT_IMG_{number}.mat", dots)
 
 
-def main() -> None:
+def shanghaitech() -> None:
     write_pair(ROOT / "part_A/train_data", "ground-truth", 2, seed=0)
     write_pair(ROOT / "part_A/train_data", "ground-truth", 10, seed=1, mode="L")
     write_pair(ROOT / "part_A/test_data", "ground-truth", 1, seed=2)
@@ -43,5 +41,11 @@ def main() -> None:
     write_pair(ROOT / "part_B_final/train_data", "ground_truth", 2, seed=5)
 
 
+def main(*names: str) -> None:
+    for make in (shanghaitech, *tools.KINDS, *crowds.KINDS):
+        if not names or make.__name__ in names:
+            make()
+
+
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -19,7 +19,7 @@ class Ready:
     """A prepared image (H, W, 3) uint8 and its dots (N, 2) in prepared pixels."""
 
     id: str
-    half: str | None  # "train" or "test" where the data set is published with such halves
+    half: str | None  # "train", "val" or "test" where the data set is published so divided
     pixels: np.ndarray
     dots: np.ndarray
     scale: float  # prepared pixels per raw pixel
@@ -31,10 +31,12 @@ def read(dataset: Dataset, longest_side: int | None, problems: list[Problem]) ->
     for sample in dataset.samples(problems):
         try:
             image, sha256 = decode(sample)
+            region = region_of(sample, image.size)
         except ValueError as error:
             problems.append(Problem(name(sample), str(error), "the image is left out"))
             continue
-        dots = clean(sample.dots, image.size, name(sample), problems)
+        inside = clean(sample.dots, image.size, name(sample), problems)
+        dots = inside if region is None else within(inside, region, name(sample), problems)
         small, scale = shrink(image, longest_side)
         stretch = np.array(small.size) / image.size
         yield Ready(sample.id, sample.split, np.asarray(small), dots * stretch, scale, sha256)
@@ -76,6 +78,27 @@ def clean(dots: np.ndarray, size: tuple[int, int], file: str, problems: list[Pro
     ):
         if number:
             problems.append(Problem(file, f"{number} {'dot' if number == 1 else 'dots'} {what}", action))
+    return kept
+
+
+def region_of(sample: RawSample, size: tuple[int, int]) -> np.ndarray | None:
+    """The region of interest (H, W) bool, if there is one. Raises ValueError: it is not of the image's size."""
+    if sample.roi is not None and sample.roi.shape != size[::-1]:
+        height, width = sample.roi.shape
+        raise ValueError(f"its region of interest is {width} x {height} px, the image {size[0]} x {size[1]} px")
+    return sample.roi
+
+
+def within(dots: np.ndarray, region: np.ndarray, file: str, problems: list[Problem]) -> np.ndarray:
+    """Dots (N, 2), all inside the image, without those in pixels outside the region of interest (H, W)."""
+    height, width = region.shape
+    columns, rows = np.minimum(dots.astype(int), (width - 1, height - 1)).T
+    kept = dots[region[rows, columns]]
+    lost = len(dots) - len(kept)
+    if lost:
+        problems.append(
+            Problem(file, f"{lost} {'dot' if lost == 1 else 'dots'} outside the region of interest", "dropped")
+        )
     return kept
 
 

@@ -10,8 +10,9 @@ from components.crowd import SPLITS, Problem
 
 
 def contents(title: str, rows: list[dict[str, Any]], problems: list[Problem], notes: list[str]) -> dict[str, Any]:
-    """The report as plain data; `rows` are the manifest's."""
-    splits = {split: _counts([len(row["x"]) for row in rows if row["split"] == split]) for split in SPLITS}
+    """The report as plain data; `rows` are the manifest's. A split without images is not in it."""
+    present = [split for split in SPLITS if any(row["split"] == split for row in rows)]
+    splits = {split: _counts([len(row["x"]) for row in rows if row["split"] == split]) for split in present}
     return {
         "title": title,
         "splits": splits | {"all": _counts([len(row["x"]) for row in rows])},

@@ -1,8 +1,9 @@
 """Which image is for training, for validation, for the test: copies of one picture stay on one side.
 
-A published test half stays the test split, and a training image that stands in it again is dropped: kept, it would
-show the counter a test image. Where there is no test half, a share is cut off as well. Groups are cut off in the order
-of a hash of the seed and an id, so images that are added later hardly move the others."""
+A published test half stays the test split and a published validation half the validation split; a training image that
+stands in one of them again is dropped: kept, it would show the counter a test image. So is a validation image that
+stands in the test half. Where a half is not published, a share of the training images is cut off. Groups are cut off
+in the order of a hash of the seed and an id, so images that are added later hardly move the others."""
 
 from __future__ import annotations
 
@@ -17,12 +18,10 @@ DROPPED = "dropped"
 
 def assign(ids: list[str], halves: list[str | None], groups: list[int], shares: Split, where: str) -> list[str]:
     """A split, or "dropped", for every image. Raises ValueError when a split stays empty."""
-    tested = {group for half, group in zip(halves, groups, strict=True) if half == "test"}
-    splits = [_given(half, group in tested) for half, group in zip(halves, groups, strict=True)]
+    splits = given(halves, groups)
     open_groups = _in_order(ids, groups, splits, shares.seed)
     available = splits.count("train")
-    shares_to_cut = {"val": shares.val} if tested else {"test": shares.test, "val": shares.val}
-    for split, share in shares_to_cut.items():
+    for split, share in _to_cut(halves, shares).items():
         for group in _first(open_groups, max(1, round(share * available))):
             for index in open_groups.pop(group):
                 splits[index] = split
@@ -30,11 +29,23 @@ def assign(ids: list[str], halves: list[str | None], groups: list[int], shares: 
     return splits
 
 
+def given(halves: list[str | None], groups: list[int]) -> list[str]:
+    """What the published halves settle: "train" is what may still be cut, and copies of held-out images are dropped."""
+    pairs = list(zip(halves, groups, strict=True))
+    held = {split: {group for half, group in pairs if half == split} for split in ("test", "val")}
+    return [_settled(half, group in held["test"], group in held["val"]) for half, group in pairs]
+
+
 def explain(halves: list[str | None], shares: Split) -> str:
     """One sentence for the report: whose splits these are."""
+    if {"test", "val"} <= {*halves}:
+        return "All splits are the published ones."
     if "test" in halves:
         cut = f"validation is {shares.val:g} of the training half"
         return f"The test split is the published test half; {cut}, drawn by seed {shares.seed}."
+    if "val" in halves:
+        cut = f"test is {shares.test:g} of the training half"
+        return f"The validation split is the published one; {cut}, drawn by seed {shares.seed}."
     why = "only a training half was found" if "train" in halves else "it is published without halves"
     cut = f"test is {shares.test:g} and validation {shares.val:g} of the images"
     return f"The splits of this data set are ours ({why}): {cut}, drawn by seed {shares.seed}."
@@ -59,11 +70,17 @@ def _by_group(groups: list[int], indices: Iterable[int]) -> dict[int, list[int]]
     return members
 
 
-def _given(half: str | None, tested: bool) -> str:
-    """What is settled before anything is cut off; "train" is what may still be cut."""
+def _settled(half: str | None, tested: bool, validated: bool) -> str:
     if half == "test":
         return "test"
-    return DROPPED if tested else "train"
+    if half == "val" and not tested:
+        return "val"
+    return DROPPED if tested or validated else "train"
+
+
+def _to_cut(halves: list[str | None], shares: Split) -> dict[str, float]:
+    """The shares of the splits that are not published."""
+    return {split: share for split, share in (("test", shares.test), ("val", shares.val)) if split not in halves}
 
 
 def _in_order(ids: list[str], groups: list[int], splits: list[str], seed: int) -> dict[int, list[int]]:

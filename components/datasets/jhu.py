@@ -1,0 +1,62 @@
+"""JHU-Crowd++ (Sindagi et al., "JHU-CROWD++: Large-Scale Crowd Counting Dataset and A Benchmark Method", TPAMI 2020).
+
+`{train,val,test}/images/NNNN.jpg` with `gt/NNNN.txt`: a line a head, `x y width height occlusion blur`. An empty file
+is an image that shows nobody. All three splits are the published ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.crowd import SPLITS, Problem
+from components.datasets._files import images_by_stem
+from components.datasets._pairs import Pair, Pairs, pair_up
+from components.datasets._points import as_dots
+from components.params import Options
+
+NUMBERS = 6  # on every line
+
+
+class Params(Options):
+    """Where the data set lies, seen from the project's root: the folder that holds `train`, `val` and `test`."""
+
+    root: Path
+
+
+class Jhu(Pairs):
+    truth = ".txt"
+
+
+def build(params: Params) -> Jhu:
+    pairs = [pair for split in SPLITS for pair in _pairs(params.root / split, split)]
+    return Jhu(pairs, read_dots, str(params.root), "{train,val,test}/images/*.jpg with gt/*.txt")
+
+
+def recognise(root: Path) -> list[dict[str, Any]]:
+    return [{}] if any((root / split / "gt").is_dir() for split in SPLITS) else []
+
+
+def read_dots(path: Path, problems: list[Problem]) -> np.ndarray:
+    """Dots (N, 2) float64 of one file. Raises ValueError: not text, or a line that is none, and which."""
+    try:
+        lines = path.read_text().splitlines()
+    except UnicodeDecodeError:
+        raise ValueError("is not text") from None
+    return as_dots([_dot(number, line) for number, line in enumerate(lines, 1)], "the file")
+
+
+def _dot(number: int, line: str) -> tuple[float, float]:
+    try:
+        x, y, *_ = numbers = [float(word) for word in line.split()]
+    except ValueError:
+        numbers = []
+    if len(numbers) != NUMBERS:
+        raise ValueError(f"line {number}: {line[:60]!r} is not x y width height occlusion blur: correct it")
+    return x, y
+
+
+def _pairs(folder: Path, split: str) -> list[Pair]:
+    truths = {path.stem: path for path in (folder / "gt").glob("*.txt")}
+    return pair_up(images_by_stem(folder / "images"), truths, split)

@@ -1,0 +1,115 @@
+"""Mall (Chen et al., "Feature Mining for Localised Crowd Counting", BMVC 2012): 2000 frames of one fixed camera.
+
+`frames/seq_NNNNNN.jpg`; one file, `mall_gt.mat` or `ground_truth.mat`, with the dots of all frames in
+`frame[0,i]['loc'][0,0]` (N, 2) and their number in `count[i]`; `perspective_roi.mat` with `pMapN` (H, W) and the region
+of interest in `roi['mask'][0,0]` (H, W). Frames 1 to 800 are the training half, the others the test half."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.crowd import Problem, RawSample
+from components.datasets._files import images_by_stem, natural
+from components.datasets._points import as_dots, load_mat
+from components.params import Options
+
+TRAINING = 800  # frames
+TRUTHS = ("mall_gt.mat", "ground_truth.mat")
+SCENE = "perspective_roi.mat"
+
+
+class Params(Options):
+    """Where the data set lies, seen from the project's root: the folder that holds `frames`."""
+
+    root: Path
+
+
+class Mall:
+    """Raises ValueError when there are no frames, or no file with their dots."""
+
+    def __init__(self, root: Path) -> None:
+        images = images_by_stem(root / "frames", "seq_*")
+        self.frames = [images[name] for name in sorted(images, key=natural) if _number(name)]
+        truths = [root / name for name in TRUTHS if (root / name).is_file()]
+        if not self.frames or not truths:
+            raise ValueError(f"{root} is not Mall: looked for frames/seq_*.jpg and {' or '.join(TRUTHS)}")
+        self.truth, self.scene = truths[0], root / SCENE
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def samples(self, problems: list[Problem]) -> Iterator[RawSample]:
+        """Frames in their order. Without the dots or the region of interest, no frame can be used."""
+        file = self.truth
+        try:
+            frames, counts = read_frames(file)
+            file = self.scene
+            roi, perspective = read_scene(file)
+        except ValueError as error:
+            problems.append(Problem(str(file), str(error), "all frames are left out"))
+            return
+        for image in self.frames:
+            number = _number(image.stem)
+            try:
+                dots = _dots(frames, number)
+            except ValueError as error:
+                problems.append(Problem(str(self.truth), f"frame {number}: {error}", "the image is left out"))
+                continue
+            problems += _miscounted(self.truth, number, int(counts[number - 1]), len(dots))
+            yield RawSample(image.stem, image, dots, "train" if number <= TRAINING else "test", roi, perspective)
+
+
+def build(params: Params) -> Mall:
+    return Mall(params.root)
+
+
+def recognise(root: Path) -> list[dict[str, Any]]:
+    return [{}] if (root / "frames").is_dir() and any((root / name).is_file() for name in TRUTHS) else []
+
+
+def read_frames(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """What MATLAB calls `frame`, (frames,) of records, and `count`, (frames,). Raises ValueError."""
+    content = load_mat(path, "frame", "count")
+    frames, counts = content["frame"].ravel(), content["count"].ravel()
+    if len(frames) != len(counts):
+        raise ValueError(f"has {len(frames)} frames and {len(counts)} counts")
+    return frames, counts
+
+
+def read_scene(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The region of interest (H, W) bool and the perspective map (H, W) float64. Raises ValueError."""
+    content = load_mat(path, "roi", "pMapN")
+    try:
+        roi, perspective = content["roi"]["mask"][0, 0].astype(bool), content["pMapN"].astype(np.float64)
+    except Exception as error:  # another structure fails in numpy with errors of any type
+        raise ValueError(f"not Mall's {SCENE} ({type(error).__name__})") from None
+    if roi.ndim != 2 or roi.shape != perspective.shape:
+        raise ValueError(f"has a mask of shape {roi.shape} and a perspective map of shape {perspective.shape}")
+    return roi, perspective
+
+
+def _dots(frames: np.ndarray, number: int) -> np.ndarray:
+    """Dots (N, 2) of a frame, counted from 1. Raises ValueError."""
+    if number > len(frames):
+        raise ValueError(f"only {len(frames)} frames have dots")
+    try:
+        location = frames[number - 1]["loc"][0, 0]
+    except Exception as error:  # another structure fails in numpy with errors of any type
+        raise ValueError(f"not a frame of Mall ({type(error).__name__})") from None
+    return as_dots(location, "loc")
+
+
+def _miscounted(file: Path, number: int, said: int, dots: int) -> list[Problem]:
+    if said == dots:
+        return []
+    return [Problem(str(file), f"frame {number}: says {said} people, has {dots} dots", "the dots count")]
+
+
+def _number(name: str) -> int:
+    """The number of a frame, from 1; 0 for another name."""
+    digits = name.removeprefix("seq_")
+    return int(digits) if digits.isdecimal() else 0

@@ -1,0 +1,72 @@
+"""NWPU-Crowd (Wang et al., "NWPU-Crowd: A Large-Scale Benchmark for Crowd Counting and Localization", TPAMI 2020).
+
+`images/NNNN.jpg` (or `images_part1` to `images_part5`) with `jsons/NNNN.json`, whose `points` are (N, 2); `train.txt`,
+`val.txt` and `test.txt` list a number, and two labels of the scene, a line. The dots of the test half are not public:
+its images are left out, and the validation half, on which papers report too, is the test split here. A validation set
+is then cut off from the training half, so that no model is chosen on images that it is reported for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from components.crowd import Problem
+from components.datasets import _json
+from components.datasets._files import images_by_stem
+from components.datasets._pairs import Pair, Pairs
+from components.datasets._points import as_dots
+from components.params import Options
+
+LISTS = {"train": "train.txt", "test": "val.txt"}
+
+
+class Params(Options):
+    """Where the data set lies, seen from the project's root: the folder that holds `train.txt`."""
+
+    root: Path
+
+
+class File(_json.Record):
+    points: list[tuple[float, float]]
+    number: int | None = Field(None, alias="human_num")
+
+
+class Nwpu(Pairs):
+    truth = ".json"
+
+
+def build(params: Params) -> Nwpu:
+    folders = [*sorted(params.root.glob("images*"))]
+    images = {stem: path for folder in folders for stem, path in images_by_stem(folder).items()}
+    truths = {path.stem: path for path in (params.root / "jsons").glob("*.json")}
+    listed = [(split, name) for split, file in LISTS.items() for name in _names(params.root / file)]
+    pairs = [Pair(f"{split}-{name}", split, images.get(name), truths.get(name)) for split, name in listed]
+    found = [pair for pair in pairs if pair.image or pair.truth]
+    layout = "images/*.jpg with jsons/*.json, listed in train.txt or val.txt"
+    return Nwpu(found, read_dots, str(params.root), layout)
+
+
+def recognise(root: Path) -> list[dict[str, Any]]:
+    return [{}] if (root / "jsons").is_dir() and any((root / file).is_file() for file in LISTS.values()) else []
+
+
+def read_dots(path: Path, problems: list[Problem]) -> np.ndarray:
+    """Dots (N, 2) float64 of one file; a `human_num` that differs is added to `problems`. Raises ValueError."""
+    content = _json.load(path, File)
+    if content.number not in (None, len(content.points)):
+        what = f"says {content.number} people, has {len(content.points)} dots"
+        problems.append(Problem(str(path), what, "the dots count"))
+    return as_dots(content.points, "points")
+
+
+def _names(file: Path) -> list[str]:
+    """The first word of every line. Raises ValueError: not text."""
+    if not file.is_file():
+        return []
+    try:
+        return [line.split()[0] for line in file.read_text().splitlines() if line.strip()]
+    except UnicodeDecodeError:
+        raise ValueError(f"{file}: is not a list of image numbers in UTF-8") from None

@@ -1,0 +1,130 @@
+"""Your own images beside a table of dots: CSV or Parquet, a row a dot, with columns image, x and y.
+
+`image` is a path from `root`, or a file name that is unique; x and y are pixels from the top left corner. A row whose x
+and y are both empty lists an image that shows nobody. Columns may have other names, and there may be more of them."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from functools import partial
+from math import isfinite
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow.parquet as pq
+from pydantic import Field
+
+from components.crowd import Problem
+from components.datasets import _listed
+from components.datasets._files import annotation_file, annotation_files
+from components.datasets._listed import Entry, Listed
+
+SUFFIXES = (".csv", ".parquet")
+
+
+class Params(_listed.Params):
+    """Where images and dots lie, and what the columns are called."""
+
+    image: str = "image"
+    x: str = "x"
+    y: str = "y"
+    delimiter: str = Field(",", min_length=1, max_length=1, description="between the cells of a CSV")
+
+
+class Row(NamedTuple):
+    """The three cells of a row as they are written: text in a CSV, values in a Parquet file."""
+
+    where: str
+    image: Any
+    x: Any
+    y: Any
+
+
+def build(params: Params) -> Listed:
+    file = annotation_file(params.root, params.annotations, *SUFFIXES)
+    return Listed(params.root, file, partial(read, params))
+
+
+def recognise(root: Path) -> list[dict[str, Any]]:
+    """Tables whose columns are called image, x and y."""
+    files = annotation_files(root, *SUFFIXES)
+    return [{"annotations": str(file)} for file in files if {"image", "x", "y"} <= {*_columns(file)}]
+
+
+def read(params: Params, file: Path, problems: list[Problem]) -> Iterator[Entry]:
+    """An entry a row; a row that is none is a problem. Raises ValueError: an unreadable file or a missing column."""
+    rows = _parquet_rows if file.suffix.lower() == ".parquet" else _csv_rows
+    for row in rows(params, file):
+        try:
+            yield Entry(_name(row.image), _dots(row), row.where)
+        except ValueError as error:
+            problems.append(Problem(row.where, str(error), "the row is dropped; correct it"))
+
+
+def _csv_rows(params: Params, file: Path) -> Iterator[Row]:
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as lines:
+            table = csv.DictReader(lines, delimiter=params.delimiter, strict=True)
+            _check_columns(params, list(table.fieldnames or []))
+            for cells in table:
+                row = (cells[name] for name in (params.image, params.x, params.y))
+                yield Row(f"{file}:{table.line_num}", *row)
+    except UnicodeDecodeError:
+        raise ValueError("is not UTF-8 text: save it as CSV in UTF-8") from None
+    except csv.Error as error:
+        raise ValueError(f"is not a CSV file: {error}") from None
+
+
+def _parquet_rows(params: Params, file: Path) -> Iterator[Row]:
+    try:
+        table = pq.read_table(file)
+    except Exception as error:  # a damaged file fails in Arrow with errors of many types
+        raise ValueError(f"not a readable Parquet file ({type(error).__name__})") from None
+    _check_columns(params, table.column_names)
+    columns = (table[name].to_pylist() for name in (params.image, params.x, params.y))
+    for number, cells in enumerate(zip(*columns, strict=True), 1):
+        yield Row(f"{file}: row {number}", *cells)
+
+
+def _check_columns(params: Params, names: list[str]) -> None:
+    for option in ("image", "x", "y"):
+        if getattr(params, option) not in names:
+            raise ValueError(
+                f"has no column {getattr(params, option)!r}; it has {', '.join(names) or 'none'}: set `{option}` "
+                "to the name of the column, and `delimiter` to what stands between the cells"
+            )
+
+
+def _name(cell: Any) -> str:
+    if not cell:
+        raise ValueError("names no image")
+    return str(cell)
+
+
+def _dots(row: Row) -> list[tuple[float, float]]:
+    """One dot, or none where both cells are empty. Raises ValueError: what is no number."""
+    if row.x in ("", None) and row.y in ("", None):
+        return []
+    return [(_number("x", row.x), _number("y", row.y))]
+
+
+def _number(axis: str, cell: Any) -> float:
+    try:
+        value = float(cell)
+    except (TypeError, ValueError):
+        raise ValueError(f"{axis} is {cell!r}, not a number") from None
+    if not isfinite(value):
+        raise ValueError(f"{axis} is {cell!r}, not a place")
+    return value
+
+
+def _columns(file: Path) -> list[str]:
+    """The names of a table's columns; none where it is unreadable."""
+    try:
+        if file.suffix.lower() == ".parquet":
+            return pq.read_schema(file).names
+        with file.open(newline="", encoding="utf-8-sig") as lines:
+            return next(csv.reader(lines), [])
+    except Exception:  # a damaged file fails in Arrow with errors of many types
+        return []

@@ -1,0 +1,51 @@
+"""UCF_CC_50 (Idrees et al., "Multi-source Multi-scale Counting in Extremely Dense Crowd Images", CVPR 2013): fifty grey
+images, `N.jpg` with `N_ann.mat`, `annPoints` (N, 2).
+
+It is published without halves: results are means over five folds of ten images, each the test split once. Which images
+form a fold was never published; here fold 1 is images 1 to 10, fold 2 images 11 to 20, and so on. A study has one entry
+for each fold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from components.crowd import Problem
+from components.datasets._files import images_by_stem
+from components.datasets._pairs import Pairs, pair_up
+from components.datasets._points import mat_dots
+from components.params import Options
+
+FOLDS, FOLD = 5, 10  # how many folds, and images in each
+END = "_ann.mat"
+
+
+class Params(Options):
+    """Where the fifty images lie, and the fold that is tested."""
+
+    root: Path
+    fold: int = Field(ge=1, le=FOLDS)
+
+
+def build(params: Params) -> Pairs:
+    truths = {path.name.removesuffix(END): path for path in params.root.glob(f"*{END}")}
+    images = images_by_stem(params.root)
+    numbered = [pair for pair in pair_up(images, truths) if pair.id.isdecimal() and int(pair.id) <= FOLDS * FOLD]
+    pairs = [pair._replace(split=_split(int(pair.id), params.fold)) for pair in numbered]
+    return Pairs(pairs, read_dots, str(params.root), f"1.jpg with 1{END} and so on to 50")
+
+
+def recognise(root: Path) -> list[dict[str, Any]]:
+    return [{"fold": 1}] if any(path.name[0].isdecimal() for path in root.glob(f"*{END}")) else []
+
+
+def read_dots(path: Path, problems: list[Problem]) -> np.ndarray:
+    """Dots (N, 2) float64 of one `.mat`. Raises ValueError."""
+    return mat_dots(path, "annPoints")
+
+
+def _split(number: int, fold: int) -> str:
+    return "test" if (number - 1) // FOLD + 1 == fold else "train"

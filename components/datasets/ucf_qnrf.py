@@ -1,0 +1,45 @@
+"""UCF-QNRF (Idrees et al., "Composition Loss for Counting, Density Map Estimation and Localization in Dense Crowds",
+ECCV 2018): 1201 training and 334 test images, `{Train,Test}/img_NNNN.jpg` with `img_NNNN_ann.mat`, `annPoints` (N, 2).
+
+Images are up to 6666 x 9999 px, below Pillow's bound; papers scale them down, which `longest_side` of a study does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.crowd import Problem
+from components.datasets._files import images_by_stem
+from components.datasets._pairs import Pair, Pairs, pair_up
+from components.datasets._points import mat_dots
+from components.params import Options
+
+HALVES = {"train": "Train", "test": "Test"}
+END = "_ann.mat"
+
+
+class Params(Options):
+    """Where the data set lies, seen from the project's root: the folder that holds `Train` and `Test`."""
+
+    root: Path
+
+
+def build(params: Params) -> Pairs:
+    pairs = [pair for split, half in HALVES.items() for pair in annotated(params.root / half, split)]
+    return Pairs(pairs, read_dots, str(params.root), f"{{Train,Test}}/img_*.jpg with img_*{END}")
+
+
+def recognise(root: Path) -> list[dict[str, Any]]:
+    return [{}] if any(any((root / half).glob(f"img_*{END}")) for half in HALVES.values()) else []
+
+
+def annotated(folder: Path, split: str) -> list[Pair]:
+    truths = {path.name.removesuffix(END): path for path in folder.glob(f"img_*{END}")}
+    return pair_up(images_by_stem(folder, "img_*"), truths, split)
+
+
+def read_dots(path: Path, problems: list[Problem]) -> np.ndarray:
+    """Dots (N, 2) float64 of one `.mat`. Raises ValueError."""
+    return mat_dots(path, "annPoints")

@@ -1,0 +1,113 @@
+"""WorldExpo'10 (Zhang et al., "Cross-scene Crowd Counting via Deep Convolutional Neural Networks", CVPR 2015).
+
+3380 training frames of 103 scenes and 600 test frames of five others: `{train,test}_frame/**/SCENE_*.jpg`;
+`{train,test}_label/SCENE/SCENE_*.mat` with `point_position` (N, 2) and `point_num`; beside them the scene's region of
+interest, `roi.mat` with the corners of a polygon; and its perspective map, `{train,test}_perspective/SCENE.mat` with
+`pMap` (H, W), pixels per metre. People outside the region are not counted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from components.crowd import Problem, RawSample
+from components.datasets._files import is_image
+from components.datasets._pairs import Pair, Pairs, pair_up
+from components.datasets._points import as_dots, load_mat, mat_dots
+from components.params import Options
+
+HALVES = ("train", "test")
+TEST_SCENES = ("104207", "200608", "200702", "202201", "500717")
+CORNERS = ("maskVerticesXCoordinates", "maskVerticesYCoordinates")
+ROI = "roi.mat"
+
+
+class Params(Options):
+    """Where the data set lies, seen from the project's root: the folder that holds `train_frame`."""
+
+    root: Path
+
+
+class WorldExpo(Pairs):
+    """Frames by half, scene and number; each scene's files are read once."""
+
+    def __init__(self, root: Path) -> None:
+        pairs = [pair for half in HALVES for pair in _pairs(root, half)]
+        super().__init__(pairs, read_dots, str(root), "{train,test}_frame/*.jpg with {train,test}_label/SCENE/*.mat")
+        self._scene = cache(partial(read_scene, root))
+
+    def sample(self, pair: Pair, problems: list[Problem]) -> RawSample:
+        """A frame with its scene's region and perspective. Raises ValueError: the frame's file, or its scene's."""
+        assert pair.truth is not None
+        roi, perspective = self._scene(pair.split, pair.truth.parent.name)
+        return replace(super().sample(pair, problems), roi=roi, perspective=perspective)
+
+
+def build(params: Params) -> WorldExpo:
+    return WorldExpo(params.root)
+
+
+def recognise(root: Path) -> list[dict[str, Any]]:
+    return [{}] if any((root / f"{half}_label").is_dir() for half in HALVES) else []
+
+
+def read_dots(path: Path, problems: list[Problem]) -> np.ndarray:
+    """Dots (N, 2) float64 of one frame; a `point_num` that differs is added to `problems`. Raises ValueError."""
+    dots = mat_dots(path, "point_position")
+    said = as_number(load_mat(path, "point_num")["point_num"])
+    if said != len(dots):
+        problems.append(Problem(str(path), f"says {said} people, has {len(dots)} dots", "the dots count"))
+    return dots
+
+
+def as_number(value: np.ndarray) -> int:
+    """Raises ValueError: not one number."""
+    try:
+        return int(value.item())
+    except (TypeError, ValueError):
+        raise ValueError("point_num is not one number") from None
+
+
+def read_scene(root: Path, half: str, scene: str) -> tuple[np.ndarray, np.ndarray]:
+    """Region of interest and perspective map of a scene. Raises ValueError: a file, or no official test scene."""
+    if half == "test" and scene not in TEST_SCENES:
+        raise ValueError(f"scene {scene} is not one of the test scenes {', '.join(TEST_SCENES)}")
+    perspective = read_perspective(root / f"{half}_perspective" / f"{scene}.mat")
+    return read_roi(root / f"{half}_label" / scene / ROI, perspective.shape), perspective
+
+
+def read_perspective(path: Path) -> np.ndarray:
+    """The perspective map (H, W) float64 of a scene. Raises ValueError, which names the file."""
+    try:
+        values = load_mat(path, "pMap")["pMap"]
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    if values.ndim != 2 or values.dtype.kind not in "fiu":
+        raise ValueError(f"{path}: pMap is not a table of numbers")
+    return values.astype(np.float64)
+
+
+def read_roi(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """The region of interest (H, W) bool of a scene: its polygon, filled. Raises ValueError, which names the file."""
+    try:
+        content = load_mat(path, *CORNERS)
+        corners = as_dots(np.column_stack([content[name].ravel() for name in CORNERS]), "the polygon")
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    if len(corners) < 3 or not np.isfinite(corners).all():
+        raise ValueError(f"{path}: the polygon has {len(corners)} corners, or some without a place")
+    mask = Image.new("1", (shape[1], shape[0]))
+    ImageDraw.Draw(mask).polygon([(x, y) for x, y in corners.tolist()], fill=1)
+    return np.asarray(mask)
+
+
+def _pairs(root: Path, half: str) -> list[Pair]:
+    images = {path.stem: path for path in sorted((root / f"{half}_frame").rglob("*")) if is_image(path)}
+    labels = sorted((root / f"{half}_label").glob("*/*.mat"))
+    truths = {path.stem: path for path in labels if path.name != ROI}
+    return pair_up(images, truths, half)

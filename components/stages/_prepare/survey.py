@@ -1,0 +1,43 @@
+"""What stands in a stream of images: the manifest's rows without splits, and the halves that the data set names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from components.crowd import Problem
+from components.stages._prepare import copies
+from components.stages._prepare.reading import Ready
+
+Rows = list[dict[str, Any]]
+
+
+def survey(images: Iterable[Ready]) -> tuple[Rows, list[str | None]]:
+    """Rows, with the copies of one picture in one group, and the published half of each image."""
+    rows, halves, looks = [], [], []
+    for image in images:
+        rows.append(_row(image))
+        halves.append(image.half)
+        looks.append(copies.look(image.pixels))
+    for row, group in zip(rows, copies.groups(looks).tolist(), strict=True):
+        row["group"] = group
+    return rows, halves
+
+
+def none_usable(where: str, images: int, problems: list[Problem]) -> ValueError:
+    """The error of a data set of which nothing is left."""
+    return ValueError(f"{where}: no usable image among {images}; first problem: {': '.join(problems[0][:2])}")
+
+
+def _row(image: Ready) -> dict[str, Any]:
+    height, width = image.pixels.shape[:2]
+    x, y = image.dots.T.tolist()
+    return {
+        "id": image.id,
+        "height": height,
+        "width": width,
+        "scale": image.scale,
+        "x": x,
+        "y": y,
+        "sha256": image.sha256,
+    }
