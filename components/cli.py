@@ -17,6 +17,7 @@ import yaml
 from components.params import Study
 from components.plugins import FAMILIES, kinds
 from components.stages._check import mistakes
+from components.stages._command import in_words
 from components.stages._layout import PARAMS, Layout
 from components.stages._pipeline import load, write
 from components.stages._prepare import checking
@@ -25,11 +26,11 @@ QUIET = {"DVC_NO_ANALYTICS": "1", "RAY_USAGE_STATS_ENABLED": "0", "DO_NOT_TRACK"
 
 
 def main() -> None:
-    """The command line. ValueError is the user's mistake: its lines on stderr and exit code 2, without a traceback."""
+    """The command line. ValueError and OSError: their lines on stderr and exit code 2, without a traceback."""
     try:
         dotfield()
-    except ValueError as error:
-        click.echo(f"dotfield: {error}", err=True)
+    except (ValueError, OSError) as error:
+        click.echo(f"dotfield: {in_words(error)}", err=True)
         sys.exit(2)
 
 

@@ -21,6 +21,7 @@ class PackWriter:
         self._length = 0
 
     def __enter__(self) -> PackWriter:
+        (self.folder / "index.npy").unlink(missing_ok=True)  # of an earlier pack, whose data go now
         self._file = (self.folder / "data.npy").open("wb")
         self._write_header()
         return self
@@ -52,12 +53,15 @@ def keep(folder: Path, numbers: list[int]) -> None:
 
 
 class Pack:
-    """The arrays of a pack, by their number."""
+    """The arrays of a pack, by their number. Raises ValueError where the folder holds none, or a damaged one."""
 
     def __init__(self, folder: Path) -> None:
-        self._index = np.load(folder / "index.npy")
-        empty = len(self._index) == 0
-        self._data = np.empty(0) if empty else np.load(folder / "data.npy", mmap_mode="r")
+        try:
+            self._index = np.load(folder / "index.npy")
+            empty = len(self._index) == 0
+            self._data = np.empty(0) if empty else np.load(folder / "data.npy", mmap_mode="r")
+        except (ValueError, EOFError, FileNotFoundError) as error:
+            raise ValueError(f"{folder}: is not whole ({error}); run the stage that writes it again") from None
 
     def __len__(self) -> int:
         return len(self._index)

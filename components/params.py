@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 T = TypeVar("T", bound=BaseModel)
@@ -19,7 +19,7 @@ Preset = Literal["paper", "stable"]
 class Options(BaseModel):
     """A frozen set of options; a key that it does not have is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Choice(BaseModel):
@@ -73,7 +73,9 @@ class Training(Options):
 
     epochs: int = Field(100, ge=1)
     batch_size: int = Field(8, ge=1)
-    crop: tuple[int, int] | None = Field(None, description="(height, width) in pixels; none: whole images")
+    crop: tuple[PositiveInt, PositiveInt] | None = Field(
+        None, description="(height, width) in pixels; none: whole images"
+    )
     flip: bool = True
     target_scale: float | None = Field(None, gt=0, description="maps are multiplied by this; none: 640 / stride^2")
     schedule: Literal["constant", "cosine"] = "cosine"
@@ -91,9 +93,15 @@ class Experiment(Options):
     annotation: Name = Field(description="an entry of `maps`")
     density_map: Choice = Choice(kind="identity")
     preset: Preset = "stable"
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
+    seeds: tuple[NonNegativeInt, ...] = Field((0,), min_length=1)
     training: dict[str, Any] = {}
     published: str | None = Field(None, description="the row of the paper that this one stands beside")
+
+    @model_validator(mode="after")
+    def _different_seeds(self) -> Experiment:
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds: {list(self.seeds)} names a seed twice")
+        return self
 
 
 class Dimension(Options):
@@ -101,7 +109,7 @@ class Dimension(Options):
 
     loguniform: tuple[float, float] | None = None
     uniform: tuple[float, float] | None = None
-    choice: tuple[Any, ...] | None = None
+    choice: tuple[Any, ...] | None = Field(None, min_length=1)
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Dimension:
@@ -199,6 +207,12 @@ def _line(where: str, schema: type[BaseModel], detail: Any) -> str:
     return f"{place}: {message}" if detail["type"] == "value_error" else f"{place}: {message}, not {detail['input']!r}"
 
 
+def _in_one_line(error: Exception) -> str:
+    """What is wrong, and in which line where YAML says so."""
+    mark = getattr(error, "problem_mark", None)
+    return f"line {mark.line + 1}: {error.problem}" if mark else " ".join(str(error).split())  # type: ignore[attr-defined]
+
+
 def load_study(path: Path) -> Study:
     """Read and check one `study.yaml`. Raises ValueError, which names the file and the key."""
     try:
@@ -206,7 +220,7 @@ def load_study(path: Path) -> Study:
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file; `dotfield studies` lists the studies") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: is not YAML: {error}") from None
+        raise ValueError(f"{path}: is not YAML: {_in_one_line(error)}") from None
     if not isinstance(values, dict):
         raise ValueError(f"{path}: must be a mapping of keys, not {type(values).__name__}")
     return check(Study, values, str(path))

@@ -39,6 +39,14 @@ class Row(NamedTuple):
     dots: np.ndarray  # (N, 2) float64: x, y in prepared pixels
 
 
+def whole_table(path: Path, schema: pa.Schema) -> pa.Table:
+    """A Parquet file. Raises ValueError where it is cut off or is none."""
+    try:
+        return pq.read_table(path, schema=schema)
+    except pa.ArrowInvalid:
+        raise ValueError(f"{path}: is not whole; remove it and run the stage that writes it again") from None
+
+
 class Prepared:
     """Rows, and images (H, W, 3) uint8, memory-mapped; annotation maps lie elsewhere, in packs with the same numbers.
 
@@ -50,7 +58,7 @@ class Prepared:
                 f"{folder}: {folder.name} is not prepared yet; run `components.stages.prepare` for it first"
             )
         self.folder = folder
-        table = pq.read_table(folder / "manifest.parquet", schema=SCHEMA)
+        table = whole_table(folder / "manifest.parquet", SCHEMA)
         self.rows = [
             Row(number, row["id"], row["split"], row["height"], row["width"], np.column_stack([row["x"], row["y"]]))
             for number, row in enumerate(table.to_pylist())

@@ -91,6 +91,14 @@ def test_check_reads_what_an_experiment_overrides(project: Path, typed) -> None:
     assert "experiments.fixed.training: epoch: there is no such option; allowed: epochs" in err
 
 
+def test_a_missing_pipeline_is_one_line(project: Path, typed) -> None:
+    shutil.copytree(project / "params" / "demo", project / "params" / "other")
+    stand_in.edit(project, "other", "study: demo", "study: other")
+    (project / "dvc.yaml").unlink()
+    code, _, err = typed("run", "other")
+    assert (code, err) == (2, "dotfield: [Errno 2] No such file or directory: 'dvc.yaml'\n")
+
+
 @pytest.mark.parametrize("command", ["run", "check"])
 def test_an_unknown_study_is_one_line(command: str, project: Path, typed) -> None:
     expected = "dotfield: there is no study 'dmeo' in params/; studies: demo\n"

@@ -42,3 +42,12 @@ def test_a_pack_that_was_interrupted_has_no_index(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert not (tmp_path / "pack" / "index.npy").exists()
+    with pytest.raises(ValueError, match=r"pack: is not whole .*index\.npy"):
+        Pack(tmp_path / "pack")
+
+
+def test_a_pack_that_is_written_again_and_interrupted_is_no_pack(tmp_path: Path) -> None:
+    with PackWriter(tmp_path / "pack", np.uint8) as pack:
+        pack.append(np.ones((4, 4), np.uint8))
+    with PackWriter(tmp_path / "pack", np.uint8):
+        assert not (tmp_path / "pack" / "index.npy").exists()

@@ -78,6 +78,10 @@ def test_every_committed_study_is_right_down_to_its_options(name: str) -> None:
         ("searches.beta.space", {"training.epochs": {"choice": [1]}}, r"is the search's own"),
         ("searches.beta.grace_epochs", 11, r"grace_epochs \(11\) must not be more than epochs \(10\)"),
         ("experiments.fixed.seeds", [-1], r"seeds\.0: .*greater than or equal to 0"),
+        ("training.crop", [-8, 8], r"training\.crop\.0: .*greater than 0, not -8"),
+        ("training.target_scale", float("inf"), r"training\.target_scale: .*finite number, not inf"),
+        ("experiments.fixed.seeds", [1, 1], r"experiments\.fixed: seeds: \[1, 1\] names a seed twice"),
+        ("searches.beta.space", {"a": {"choice": []}}, r"space\.a\.choice: .*at least 1"),
         ("publish.baseline", "plain", r"publish\.baseline: 'plain' is not defined; defined are fixed, other"),
     ],
 )
@@ -90,7 +94,14 @@ def test_a_mistake_is_named_with_its_place(tmp_path: Path, path: str, value: obj
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [("a: [", "is not YAML"), ("- a", "must be a mapping"), ("", "must be a mapping")]
+    ("content", "said"),
+    [
+        ("a: [", "is not YAML"),
+        ("a:\n\tb", r"study\.yaml: is not YAML: line 2: found character .* cannot start any token$"),
+        ("a: \0", r"is not YAML: unacceptable character[^\n]*$"),
+        ("- a", "must be a mapping"),
+        ("", "must be a mapping"),
+    ],
 )
 def test_files_that_are_no_study_are_named(tmp_path: Path, content: str, said: str) -> None:
     (tmp_path / "study.yaml").write_text(content)

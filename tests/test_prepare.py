@@ -142,6 +142,13 @@ def test_a_photograph_is_turned_as_its_exif_says(tmp_path: Path) -> None:
     assert (np.asarray(image) == np.rot90(pixels, -1)).all()
 
 
+def test_a_grey_image_of_sixteen_bits_keeps_its_greys(tmp_path: Path) -> None:
+    grey = np.arange(256, dtype=np.uint16).reshape(16, 16)
+    Image.fromarray(grey * 257).save(tmp_path / "deep.png")
+    image, _ = decode(RawSample("a", tmp_path / "deep.png", np.zeros((0, 2))))
+    assert (np.asarray(image) == grey[:, :, None]).all()
+
+
 @pytest.mark.parametrize("how", ["cut", "empty", "text", "bomb"])
 def test_an_undecodable_image_is_left_out_and_reported(raw: Path, tmp_path: Path, monkeypatch, how: str) -> None:
     image = raw / "part_A/train_data/images/IMG_3.jpg"
@@ -171,6 +178,14 @@ def test_nothing_usable_is_an_error_and_leaves_no_manifest(raw: Path, tmp_path: 
 def test_too_few_images_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"here.split: no image is left for train of 2 usable images"):
         prepare(entry(RAW, "B"), "here", "Data set", tmp_path)
+
+
+def test_one_picture_over_and_over_is_an_error_that_says_so(raw: Path, tmp_path: Path) -> None:
+    images = sorted((raw / "part_A/train_data/images").iterdir())
+    for image in images[1:]:
+        image.write_bytes(images[0].read_bytes())
+    with pytest.raises(ValueError, match=r"train and val of 6 usable images, 5 of them copies of others"):
+        prepare(entry(raw), "here", "Data set", tmp_path)
 
 
 def shifted(pixels: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -297,3 +298,22 @@ def test_publishing_what_was_not_evaluated_says_what_to_do(small, monkeypatch, t
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=r"fixed\.parquet: is not there; run `dotfield run small`"):
         publish(study, Layout("small"))
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("runs/fixed/seed-3/manifest.json", r"manifest\.json: is damaged"),
+        ("runs/fixed/seed-3/best.safetensors", r"seed-3: is damaged .*; remove it and train it again"),
+        ("scores/fixed.parquet", r"fixed\.parquet: is not whole; remove it"),
+        ("prepared/crowd/manifest.parquet", r"manifest\.parquet: is not whole; remove it"),
+        ("prepared/crowd/images/data.npy", r"images: is not whole .*; run the stage"),
+    ],
+)
+def test_a_result_that_was_cut_off_is_named(small, monkeypatch, tmp_path, file, said):
+    shutil.copytree(small, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    damaged = Path("out/small") / file
+    damaged.write_bytes(damaged.read_bytes()[: damaged.stat().st_size // 2])
+    with pytest.raises(ValueError, match=said):
+        publish(load_study(Path("params/small/study.yaml")), Layout("small"))

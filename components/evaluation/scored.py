@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.evaluation.score import LEVELS, Score
+from components.prepared import whole_table
 
 GAMES = [f"game_{level}" for level in range(LEVELS)]
 SCHEMA = pa.schema(
@@ -70,7 +71,7 @@ def write(path: Path, scores: Mapping[int, list[Score]]) -> None:
 def read(path: Path) -> Scored:
     """Read what `write` wrote. Raises ValueError where the seeds were scored on different images."""
     scores: dict[int, list[Score]] = {}
-    for row in pq.read_table(path, schema=SCHEMA).to_pylist():
+    for row in whole_table(path, SCHEMA).to_pylist():
         game = tuple(row[name] for name in GAMES)
         scores.setdefault(row["seed"], []).append(Score(row["id"], row["truth"], row["prediction"], game))
     return gather(scores)

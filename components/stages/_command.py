@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import os
 import sys
@@ -14,13 +15,14 @@ import psutil
 from components.params import Study, load_study
 from components.stages._layout import Layout
 
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 SHELLS = {"sh", "bash", "dash", "zsh", "fish"}
 
 
 def run(stage: Callable[..., None], *names: str) -> None:
     """Run `python -m components.stages.<stage> STUDY [ENTRY]`: `stage` gets (study, layout, *entries).
 
-    ValueError and FileNotFoundError are the user's: one line on stderr and exit code 2, without a traceback."""
+    ValueError is the user's, OSError the machine's: one line on stderr and exit code 2, without a traceback."""
     own_name = inspect.getmodulename(inspect.getfile(stage))  # not __module__: under `python -m` that is __main__
     if len(sys.argv) - 1 != len(names):
         sys.exit(f"usage: python -m components.stages.{own_name} {' '.join(name.upper() for name in names)}")
@@ -28,12 +30,19 @@ def run(stage: Callable[..., None], *names: str) -> None:
     try:
         layout = Layout(sys.argv[1])
         stage(load_study(layout.params), layout, *sys.argv[2:])
-    except (ValueError, FileNotFoundError) as error:
-        print(f"{own_name}: {error}", file=sys.stderr)
+    except (ValueError, OSError) as error:
+        print(f"{own_name}: {in_words(error)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print(f"{own_name}: stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
+
+
+def in_words(error: ValueError | OSError) -> str:
+    """What went wrong; of a full disk, also what to do."""
+    if isinstance(error, OSError) and error.errno in FULL:
+        return f"{error}: free some space, then give the same command again; what is finished is kept"
+    return str(error)
 
 
 def entry(entries: dict, name: str, where: str, study: Study):

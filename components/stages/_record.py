@@ -14,6 +14,8 @@ from typing import Any
 import psutil
 import torch
 
+from components.packing import Pack
+from components.prepared import Prepared
 from components.training.alarms import alarms
 from components.training.fit import State
 from components.training.plan import Plan
@@ -29,7 +31,8 @@ def fingerprint(values: Any, files: Iterable[Path]) -> str:
 
 
 def data_files(prepared: Path, maps: Path) -> list[Path]:
-    """The files that a run reads."""
+    """The files that a run reads. Raises ValueError where one of the folders is not whole."""
+    Prepared(prepared), Pack(maps)
     return [prepared / "manifest.parquet", *sorted((prepared / "images").iterdir()), *sorted(maps.iterdir())]
 
 

@@ -86,7 +86,10 @@ def _searched(study: Study, layout: Layout) -> list[str]:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text())
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path}: is damaged ({error}); remove its folder and run the stage that writes it") from None
 
 
 if __name__ == "__main__":

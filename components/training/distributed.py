@@ -64,20 +64,24 @@ def cluster() -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(log_to_driver=False, logging_level=logging.ERROR)
-    else:
-        ray.init(
-            "local",
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            include_dashboard=False,
-            object_store_memory=2 * 10**8,
-        )
+    _start()
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _start() -> None:
+    """Raises OSError: Ray is not to be reached, or did not start."""
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(**quiet)
+        return
+    try:
+        ray.init("local", **quiet, include_dashboard=False, object_store_memory=2 * 10**8)
+    except Exception as error:  # Ray raises just that where the machine is too busy to start it within 30 s
+        what_to_do = "give the same command again when this machine is less busy"
+        raise OSError(f"Ray did not start ({error}): {what_to_do}") from None
 
 
 def train(

@@ -15,7 +15,9 @@ from typing import Any
 
 import torch
 import yaml
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from safetensors.torch import save as packed
 
 from components.params import check
 from components.training.fit import State
@@ -52,19 +54,26 @@ def save(folder: Path, plan: Plan, state: State, record: dict[str, Any]) -> None
     (folder / "params.yaml").write_text(yaml.safe_dump(plan.model_dump(mode="json"), sort_keys=False))
     _write_metrics(folder / "metrics.csv", state)
     for name, weights in (("best", state["best"]["model"]), ("last", state["model"])):
-        save_file({key: value.contiguous() for key, value in weights.items()}, folder / f"{name}.safetensors")
+        contents = packed({key: value.contiguous() for key, value in weights.items()})
+        (folder / f"{name}.safetensors").write_bytes(contents)  # a full disk is an OSError, with the file's name
     (folder / "manifest.json").write_text(json.dumps(record, indent=2) + "\n")
 
 
 def load(folder: Path, weights: str = "best") -> Run:
-    """Read a run's folder. Raises ValueError where it is incomplete: the training of this seed did not end."""
+    """Read a run's folder. Raises ValueError where it is incomplete, as the training did not end, or damaged."""
     if not (folder / "manifest.json").exists():
         raise ValueError(f"{folder}: holds no finished run; train it first")
-    plan = check(Plan, yaml.safe_load((folder / "params.yaml").read_text()), str(folder / "params.yaml"))
+    try:
+        record = json.loads((folder / "manifest.json").read_text())
+        options = yaml.safe_load((folder / "params.yaml").read_text())
+        tensors = load_file(folder / f"{weights}.safetensors")
+    except (ValueError, yaml.YAMLError, SafetensorError, FileNotFoundError) as error:
+        raise ValueError(f"{folder}: is damaged ({error}); remove it and train it again") from None
+    plan = check(Plan, options, str(folder / "params.yaml"))
     model = assemble(plan, seed=0)
-    model.load_state_dict(load_file(folder / f"{weights}.safetensors"))
+    model.load_state_dict(tensors)
     model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
-    return Run(plan, json.loads((folder / "manifest.json").read_text()), model)
+    return Run(plan, record, model)
 
 
 def _write_metrics(path: Path, state: State) -> None:

@@ -57,10 +57,17 @@ def decode(sample: RawSample) -> tuple[Image.Image, str]:
     try:
         as_error = warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning)
         with as_error, Image.open(sample.image) as image:
-            upright = ImageOps.exif_transpose(image).convert("RGB")
+            upright = _eight_bits(ImageOps.exif_transpose(image)).convert("RGB")
     except Exception as error:  # a damaged file fails in Pillow's decoders with errors of any type
         raise ValueError(f"cannot be decoded ({type(error).__name__})") from None
     return upright, hashlib.sha256(sample.image.read_bytes()).hexdigest()
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """A grey image of 16 bits as one of 8: converted as it stands, all above 255 of 65,535 would be white."""
+    if not image.mode.startswith("I;16"):
+        return image
+    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
 
 
 def clean(dots: np.ndarray, size: tuple[int, int], file: str, problems: list[Problem]) -> np.ndarray:

@@ -25,7 +25,7 @@ def assign(ids: list[str], halves: list[str | None], groups: list[int], shares: 
         for group in _first(open_groups, max(1, round(share * available))):
             for index in open_groups.pop(group):
                 splits[index] = split
-    _none_empty(splits, where)
+    _none_empty(splits, len(groups) - len(set(groups)), where)
     return splits
 
 
@@ -101,10 +101,10 @@ def _first(members: dict[int, list[int]], number: int) -> list[int]:
     return taken
 
 
-def _none_empty(splits: list[str], where: str) -> None:
+def _none_empty(splits: list[str], copies: int, where: str) -> None:
     empty = [split for split in SPLITS if split not in splits]
     if empty:
         raise ValueError(
-            f"{where}: no image is left for {' and '.join(empty)} of {len(splits)} usable images; "
-            "give more images or smaller shares in `split`"
+            f"{where}: no image is left for {' and '.join(empty)} of {len(splits)} usable images, "
+            f"{copies} of them copies of others; give more images or smaller shares in `split`"
         )

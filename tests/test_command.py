@@ -1,0 +1,65 @@
+"""How a stage ends: one line for a mistake and for a full disk, and what of its input is not there yet."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+import ray
+
+from components.params import load_study
+from components.stages import _command
+from components.stages._layout import Layout
+from components.stages.train import train
+from components.training import distributed
+from tests.conftest import ROOT
+
+
+@pytest.fixture
+def ended(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Run a stage that raises this: (exit code, standard error)."""
+
+    def end(error: Exception) -> tuple[object, str]:
+        def stage(study: object, layout: object) -> None:
+            raise error
+
+        monkeypatch.chdir(ROOT)
+        monkeypatch.setattr("sys.argv", ["test_command", "demo"])
+        monkeypatch.setattr(_command, "_end_with_parent", lambda: None)
+        with pytest.raises(SystemExit) as end:
+            _command.run(stage, "study")
+        return end.value.code, capsys.readouterr().err
+
+    return end
+
+
+def test_a_mistake_is_one_line(ended) -> None:
+    assert ended(ValueError("training.crop: 3")) == (2, "test_command: training.crop: 3\n")
+
+
+def test_a_full_disk_is_one_line_that_says_what_to_do(ended) -> None:
+    code, said = ended(OSError(errno.ENOSPC, "No space left on device", "out/data.npy"))
+    assert code == 2
+    assert said.startswith("test_command: [Errno 28] No space left on device: 'out/data.npy': free some space, then")
+    assert said.count("\n") == 1
+
+
+def test_training_before_its_data_are_prepared_says_what_to_do(tmp_path: Path, monkeypatch) -> None:
+    study = load_study(ROOT / "params/demo/study.yaml")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"crowd is not prepared yet; run `components\.stages\.prepare`"):
+        train(study, Layout("demo"), "fixed")
+
+
+def test_ray_that_does_not_start_is_one_line(monkeypatch) -> None:
+    def slow(*address: str, **options: object) -> None:
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(ray, "init", slow)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with (
+        pytest.raises(OSError, match=r"Ray did not start .*timed out during startup.*same command again"),
+        distributed.cluster(),
+    ):
+        pass
