@@ -60,6 +60,7 @@ def cluster() -> Iterator[None]:
     """The Ray cluster that RAY_ADDRESS names, or one of this machine's own for the time of the block."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # a thread that waits for others leaves its core to them
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")  # a busy machine needs more than Ray's 30
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")  # how soon Ray sees a report
     if ray.is_initialized():
         yield
@@ -207,5 +208,5 @@ def _listening(progress: Progress) -> Iterator[tuple[Queue, list[str]]]:
         yield queue, mistakes
     finally:
         queue.put(None)
-        thread.join(timeout=10)
+        thread.join(timeout=60)
         queue.shutdown()
