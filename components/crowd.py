@@ -6,7 +6,7 @@ a resize multiplies, and a dot on the far edge still belongs to the last pixel."
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -75,6 +75,7 @@ class Batch:
     sizes: list[tuple[int, int]]  # (height, width) of the whole images
     dots: list[Tensor]  # B x (N, 2) float64: all dots of the whole images
     annotations: list[Tensor]  # B x (h, w) float32: whole maps on the counter's grid, people per cell
+    photographs: list[np.ndarray] = field(default_factory=list)  # B x (H, W, 3) uint8: whole images, on disk until used
 
     def only(self, index: int) -> Batch:
         """The batch of one of its images."""
@@ -87,6 +88,7 @@ class Batch:
             self.sizes[at],
             self.dots[at],
             self.annotations[at],
+            self.photographs[at],
         )
 
     def to(self, device: torch.device) -> Batch:

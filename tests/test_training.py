@@ -13,6 +13,7 @@ from components.crowd import CELL, Window
 from components.density_maps._gaussian import draw
 from components.packing import Pack
 from components.prepared import Prepared
+from components.training import runs
 from components.training.alarms import alarms, health
 from components.training.fit import World, _sum_gradients, fit
 from components.training.joint import _flip
@@ -21,6 +22,8 @@ from components.training.samples import WARM_UP, Samples, ahead
 from tests import crowds
 
 GENERATED = {"kind": "generated", "warm_up": 2, "sigmas": [1, 4], "update_every": 2}
+LEARNED = GENERATED | {"kernels": "learned", "refinement": "local"}
+NAIVE = {"kind": "generated", "fusion": "naive", "sigmas": [1, 4]}
 REFINED = {"kind": "refined", "widths": [4, 4], "warm_up": 2}
 
 
@@ -50,7 +53,7 @@ def same(first: dict, second: dict) -> bool:
     return all(torch.equal(value, second[name]) for name, value in first.items())
 
 
-@pytest.mark.parametrize("density_map", [{"kind": "identity"}, REFINED, GENERATED], ids=lambda each: each["kind"])
+@pytest.mark.parametrize("density_map", [{"kind": "identity"}, REFINED, GENERATED, LEARNED], ids=str)
 def test_a_resumed_run_ends_bit_for_bit_as_the_uninterrupted_one(made, density_map: dict) -> None:
     plan = crowds.plan(density_map, epochs=4, crop=[32, 48])
     whole, states = trained(made, plan)
@@ -170,6 +173,42 @@ def test_the_generator_is_updated_in_every_ngth_epoch_alone(made) -> None:
     assert same(maps[1], maps[2])
     assert not same(maps[0], maps[1])
     assert not same(maps[2], maps[3])
+
+
+@pytest.mark.parametrize("kind", ["naive", "frozen"])
+def test_maps_that_do_not_learn_stay_what_they_are(made, tmp_path, kind: str) -> None:
+    """Table 5's naive fusion, and table 6's generator of an earlier run."""
+    earlier, states = trained(made, crowds.plan(GENERATED, epochs=1))
+    runs.save(tmp_path, crowds.plan(GENERATED), states[-1], {"stride": states[-1]["stride"]})
+    plan = crowds.plan({"naive": NAIVE, "frozen": {"kind": "frozen", "run": str(tmp_path)}}[kind], epochs=2)
+    model, states = trained(made, plan)
+    assert not model.learns_maps
+    assert list(states[-1]["optimisers"]) == ["counter"]
+    assert states[-1]["history"][-1]["refinement_loss"] == pytest.approx(0, abs=1e-4)
+    weights = {name: value for name, value in model.state_dict().items() if name.startswith("density_map.")}
+    learned = earlier.density_map.state_dict() if kind == "frozen" else {}
+    assert same(weights, {f"density_map.generator.{name}": value for name, value in learned.items()})
+
+
+def test_a_frozen_generators_maps_are_made_once_for_each_image(made, tmp_path) -> None:
+    _, states = trained(made, crowds.plan(GENERATED, epochs=1))
+    runs.save(tmp_path, crowds.plan(GENERATED), states[-1], {"stride": states[-1]["stride"]})
+    plan, calls = crowds.plan({"kind": "frozen", "run": str(tmp_path)}, crop=[32, 48]), []
+    model = assemble(plan, 0)
+    model.density_map.register_forward_pre_hook(lambda *_: calls.append(1))
+    for epoch in (1, 2):
+        for batch, _ in samples(plan, 0, *made, 4)[0].batches(epoch, 2):
+            model(batch, learn_maps=False)
+    assert len(calls) == 5
+
+
+def test_image_attention_trains_and_its_maps_can_be_shown(made) -> None:
+    plan = crowds.plan(GENERATED | {"fusion": "image_attention"}, epochs=2, crop=[32, 48])
+    model, _ = trained(made, plan)
+    row, image = (each[0] for each in (Prepared(made[0]).rows, Prepared(made[0]).images))
+    shown = model.target_map(row.dots, (row.height, row.width), Pack(made[1])[0], image)
+    assert shown.shape == (12, 16)
+    assert np.isfinite(shown).all()
 
 
 def test_one_backward_gives_the_gradients_of_both_algorithms(made) -> None:

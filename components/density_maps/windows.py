@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from components.crowd import Batch, Window, cells
 
@@ -46,6 +48,23 @@ def annotation(batch: Batch, numbers: Sequence[int], windows: Sequence[Window], 
             for number, window in zip(numbers, windows, strict=True)
         ]
     )
+
+
+def photographs(batch: Batch, numbers: Sequence[int], windows: Sequence[Window]) -> Tensor:
+    """Some images of a batch, never flipped, cut at one window each: (B, 3, H, W) in -1..1, outside the image 0."""
+    assert batch.photographs, "this map looks at the image, and the batch was made without"
+    return torch.stack(
+        [
+            _photograph(batch.photographs[number], window).to(batch.dots[number].device)
+            for number, window in zip(numbers, windows, strict=True)
+        ]
+    )
+
+
+def _photograph(image: np.ndarray, window: Window) -> Tensor:
+    part = image[window.top : window.top + window.height, window.left : window.left + window.width]
+    values = torch.from_numpy(part / np.float32(127.5) - 1).permute(2, 0, 1)
+    return functional.pad(values, (0, window.width - part.shape[1], 0, window.height - part.shape[0]))
 
 
 def run_wider(

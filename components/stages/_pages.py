@@ -48,7 +48,8 @@ def _targets(layout: Layout, shown: list[tuple[Result, JointModel]], prepared: P
     panels = []
     for result, model in list(kinds.values())[::-1][:MOST]:
         annotation = Pack(layout.maps(result.experiment.annotation))[row.number]
-        panels.append(counted(result.title, model.target_map(row.dots, (row.height, row.width), annotation)))
+        truth = model.target_map(row.dots, (row.height, row.width), annotation, prepared.images[row.number])
+        panels.append(counted(result.title, truth))
     return [_image(prepared, row), *panels]
 
 

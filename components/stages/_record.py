@@ -55,6 +55,7 @@ def record(plan: Plan, seed: int, state: State, started_from: str, files: list[P
         "preset": plan.preset,
         "started_from": started_from,
         "resolution": size,
+        "stride": state["stride"],
         "best_epoch": state["best"]["epoch"],
         "epochs": state["epoch"],
         "alarms": alarms(history[state["best"]["epoch"] - 1]),

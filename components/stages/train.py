@@ -62,8 +62,8 @@ def _draw(folder: Path, prepared: Prepared, maps: Pack) -> None:
     figures.curves(folder / "metrics.csv", folder / "curves.png")
     examples = []
     for row in prepared.split("val")[:EXAMPLES]:
-        truth = model.target_map(row.dots, (row.height, row.width), maps[row.number])
         image = prepared.images[row.number]
+        truth = model.target_map(row.dots, (row.height, row.width), maps[row.number], image)
         examples.append((row.id, image, truth, model.predict(as_batch(image))[0, 0].cpu().numpy()))
     figures.predictions(examples, folder / "predictions.png")
 

@@ -198,7 +198,7 @@ def _restore(state: State, model: nn.Module, optimisers: updates.Optimisers) -> 
         optimiser.load_state_dict(state["optimisers"][name])
 
 
-def _next_state(state: State, record: Record, model: nn.Module, optimisers: updates.Optimisers) -> State:
+def _next_state(state: State, record: Record, model: JointModel, optimisers: updates.Optimisers) -> State:
     best = state["best"]
     if "val_mae" in record and (best is None or record["val_mae"] < best["val_mae"]):
         best = {"epoch": record["epoch"], "val_mae": record["val_mae"], "model": deepcopy(model.state_dict())}
@@ -206,6 +206,7 @@ def _next_state(state: State, record: Record, model: nn.Module, optimisers: upda
         "epoch": int(record["epoch"]),
         "history": [*state["history"], record],
         "best": best,
+        "stride": model.stride,
         "model": model.state_dict(),
         "optimisers": {name: optimiser.state_dict() for name, optimiser in optimisers.items()},
     }

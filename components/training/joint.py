@@ -32,11 +32,11 @@ class JointModel(nn.Module):
 
     @property
     def learns_maps(self) -> bool:
-        return any(True for _ in self.density_map.parameters())
+        return any(weight.requires_grad for weight in self.density_map.parameters())
 
     def forward(self, batch: Batch, *, learn_maps: bool) -> Losses:
-        """Both losses of each image; without `learn_maps` a map that could learn is made once for each image."""
-        frozen = self.learns_maps and not learn_maps
+        """Both losses of each image; without `learn_maps` what a network makes is made once for each image."""
+        frozen = not learn_maps and any(True for _ in self.density_map.parameters())
         maps = self._frozen_maps(batch) if frozen else self.density_map(batch, batch.windows)
         refinement = self.density_map.refinement_loss(maps, batch, batch.windows)
         return Losses(squared_error(self.counter(batch.images / 255), _flip(maps, batch.flipped)), refinement)
@@ -54,10 +54,13 @@ class JointModel(nn.Module):
         with torch.inference_mode():
             return self.counter(images.to(self.device) / 255) / self.scale
 
-    def target_map(self, dots: np.ndarray, size: tuple[int, int], annotation: np.ndarray) -> np.ndarray:
+    def target_map(
+        self, dots: np.ndarray, size: tuple[int, int], annotation: np.ndarray, image: np.ndarray | None = None
+    ) -> np.ndarray:
         """What the counter learns from for one whole image, (h, w) people per cell.
 
-        dots (N, 2) in pixels, size (H, W), annotation (ceil(H/4), ceil(W/4)) people per 4 px cell."""
+        dots (N, 2) in pixels, size (H, W), annotation (ceil(H/4), ceil(W/4)) people per 4 px cell. The image, (H, W, 3)
+        uint8, is looked at by image attention alone, which does not work without it."""
         window = whole(size, self.stride)
         batch = Batch(
             images=torch.zeros(1, 3, 0, 0),
@@ -67,6 +70,7 @@ class JointModel(nn.Module):
             sizes=[size],
             dots=[torch.from_numpy(dots)],
             annotations=[torch.from_numpy(block_sum(np.asarray(annotation), self.stride // CELL))],
+            photographs=[] if image is None else [image],
         ).to(self.device)
         with torch.inference_mode():
             return (self.density_map(batch, [window])[0, 0] / self.scale).cpu().numpy()

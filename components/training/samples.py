@@ -103,6 +103,7 @@ class Samples:
             sizes=[size],
             dots=[torch.from_numpy(row.dots)],
             annotations=[torch.from_numpy(np.pad(annotation, short))],
+            photographs=[self.images[row.number]],
         )
 
     def _stack(self, samples: list[Batch]) -> Batch:
@@ -114,6 +115,7 @@ class Samples:
             sizes=[sample.sizes[0] for sample in samples],
             dots=[sample.dots[0] for sample in samples],
             annotations=[sample.annotations[0] for sample in samples],
+            photographs=[sample.photographs[0] for sample in samples],
         )
 
 

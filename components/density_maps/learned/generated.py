@@ -3,11 +3,14 @@
 Equation (4): B_j = D * k_sigma_j. (5): A = F_a(B), a softmax over the k maps. (6): M = F_f(A x B).
 Equation (7): ||f(X) - M||^2 + beta (1'M - 1'D)^2. Architectures: table 1. For a counter of stride 4 the last pooling of
 F_f is dropped (the paper does not say). On a crop the count that M is held to is the annotation map's, which on a whole
-image is the number of dots: dots cut off from their own kernels would reward the narrowest kernel."""
+image is the number of dots: dots cut off from their own kernels would reward the narrowest kernel.
+
+The ablations of tables 4 and 5 are options: `refinement` and `kernels`, and `fusion`."""
 
 from __future__ import annotations
 
 from functools import partial
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -15,21 +18,29 @@ from torch import Tensor, nn
 
 from components.crowd import Batch, DensityMap, Window
 from components.density_maps._gaussian import draw
-from components.density_maps.windows import annotation, run_wider
+from components.density_maps.learned._fusion import MARGIN, NaiveFusion, attention, fusion
+from components.density_maps.learned._kernels import LearnedKernels
+from components.density_maps.windows import annotation, photographs, run_wider
 from components.losses.global_count import global_count
-from components.networks import Initialisation, initialise, relu_convolutions
+from components.losses.local_count import local_count
+from components.networks import Initialisation, initialise
 from components.params import Optimiser, Options
 
-MARGIN = 24  # pixels: the receptive fields of attention (3) and fusion (15), rounded up to cells of 8
-ATTENTION = (128, 32)  # table 1, before the convolution to k maps
-FUSION = (128, 32, 8)  # table 1, before the convolution to one map
+TINY = 1e-6  # hard normalisation adds this to every cell: a map that is zero everywhere gets its people evenly
 
 
 class Params(Options):
-    """`blur_gain` and `attention_gain` bring what the nets see to order 1; 1 and none is the paper's reading."""
+    """`blur_gain` and `attention_gain` bring what the nets see to order 1; 1 and none is the paper's reading.
+
+    `refinement`: equation (7)'s count of the whole map ("global"), or of each `patch` ("local"), weighted with beta;
+    "hard_norm" has no second loss and scales the map to its count. `fusion`: "direct" is without attention."""
 
     beta: float = Field(1.0, ge=0)
+    refinement: Literal["global", "local", "hard_norm"] = "global"
+    patch: int = Field(64, gt=0, multiple_of=8, description="pixels: side of the local loss's patches")
     sigmas: tuple[float, ...] = Field((1, 2, 4, 8, 16), min_length=2, description="pixels")
+    kernels: Literal["fixed", "learned"] = "fixed"
+    fusion: Literal["self_attention", "image_attention", "direct", "naive"] = "self_attention"
     update_every: int = Field(1, ge=1, description="Ng of algorithm 2")
     blur_gain: float = Field(100.0, gt=0)
     attention_gain: float | None = Field(None, gt=0, description="none: the number of blurred maps")
@@ -61,43 +72,65 @@ class Generator(DensityMap):
         super().__init__(params, stride, scale)
         if stride not in (4, 8):
             raise ValueError(f"density_map: the generator makes maps for counters of stride 4 or 8, not {stride}")
-        self.attention = _attention(len(params.sigmas))
-        self.fusion = _fusion(len(params.sigmas), pools=3 if stride == 8 else 2)
+        maps, seen = len(params.sigmas), {"self_attention": len(params.sigmas), "image_attention": 3}
+        self.kernels = LearnedKernels(params.sigmas, params.blur_gain) if params.kernels == "learned" else None
+        self.attention = attention(seen[params.fusion], maps) if params.fusion in seen else None
+        self.fusion: nn.Module = (
+            NaiveFusion(stride, scale / params.blur_gain)
+            if params.fusion == "naive"
+            else fusion(maps, pools=3 if stride == 8 else 2)
+        )
         initialise(self, params.initialisation)
 
     def forward(self, batch: Batch, windows: list[Window]) -> Tensor:
-        """The maps of a batch at `windows`, (B, 1, h, w): those of the whole images, cut."""
-        return run_wider(partial(self._run, batch), batch, windows, MARGIN, self.stride)
+        """The maps of a batch at `windows`, (B, 1, h, w): those of the whole images, cut.
+
+        Hard normalisation needs the sum of the whole map, and so makes all of it, whatever the window."""
+        sides = [side for size in batch.sizes for side in size]
+        margin = max(sides) if self.params.refinement == "hard_norm" else MARGIN
+        return run_wider(partial(self._run, batch), batch, windows, margin, self.stride)
 
     def _run(self, batch: Batch, numbers: list[int], windows: list[Window]) -> Tensor:
-        return self.fuse(torch.stack([self.blurred(batch, *pair) for pair in zip(numbers, windows, strict=True)]))
+        blurred = torch.stack([self.blurred(batch, *pair) for pair in zip(numbers, windows, strict=True)])
+        looks = self.params.fusion == "image_attention"
+        maps = self.fuse(blurred, photographs(batch, numbers, windows) if looks else None)
+        if self.params.refinement != "hard_norm":
+            return maps
+        people = annotation(batch, numbers, windows, self.stride).sum(dim=(1, 2, 3))
+        return normalised(maps, self.scale * people)
 
     def blurred(self, batch: Batch, number: int, window: Window) -> Tensor:
-        """Equation (4) for one image, at one window: (k, H, W) people per pixel; every kernel weighs 1 in the image."""
+        """Equation (4) for one image, at one window: (k, H, W) people per pixel.
+
+        Every fixed kernel weighs 1 in the image."""
         dots, size = batch.dots[number], batch.sizes[number]
+        if self.kernels is not None:
+            return self.kernels(dots, size, window)
         return torch.stack([draw(dots, sigma, size, side=1, window=window) for sigma in self.params.sigmas])
 
-    def fuse(self, blurred: Tensor) -> Tensor:
-        """Equations (5) and (6): (B, k, H, W) -> (B, 1, H / stride, W / stride)."""
+    def fuse(self, blurred: Tensor, images: Tensor | None = None) -> Tensor:
+        """Equations (5) and (6): (B, k, H, W) -> (B, 1, H / stride, W / stride).
+
+        With `images` (B, 3, H, W) in -1..1 attention sees these, and not the blurred maps."""
         inputs = self.params.blur_gain * blurred
+        if self.attention is None:
+            return self.fusion(inputs)
         gain = self.params.attention_gain or inputs.shape[1]
-        return self.fusion(gain * self.attention(inputs) * inputs)
+        return self.fusion(gain * self.attention(inputs if images is None else images) * inputs)
 
     def refinement_loss(self, maps: Tensor, batch: Batch, windows: list[Window]) -> Tensor:
-        counts = annotation(batch, range(len(windows)), windows, self.stride).sum(dim=(1, 2, 3))
-        return self.params.beta * global_count(maps / self.scale, counts)
+        if self.params.refinement == "hard_norm":
+            return super().refinement_loss(maps, batch, windows)
+        drawn = annotation(batch, range(len(windows)), windows, self.stride)
+        if self.params.refinement == "local":
+            return self.params.beta * local_count(maps / self.scale, drawn, self.params.patch // self.stride)
+        return self.params.beta * global_count(maps / self.scale, drawn.sum(dim=(1, 2, 3)))
 
 
-def _attention(maps: int) -> nn.Sequential:
-    """C(128,3)-C(32,3)-C(k,3)-Softmax."""
-    last = nn.Conv2d(ATTENTION[-1], maps, 3, padding=1)
-    return nn.Sequential(*relu_convolutions((maps, *ATTENTION)), last, nn.Softmax(dim=1))
+def normalised(maps: Tensor, counts: Tensor) -> Tensor:
+    """Hard normalisation, table 4: maps (B, 1, h, w), scaled so that each sums to its count (B,).
 
-
-def _fusion(maps: int, pools: int) -> nn.Sequential:
-    """C(128,3)-P-C(32,3)-P-C(8,3)-P-C(1,3)-PReLU, with the first `pools` of its poolings."""
-    parts: list[nn.Module] = []
-    for number, (narrow, wide) in enumerate(zip((maps, *FUSION), FUSION, strict=False)):
-        parts += relu_convolutions((narrow, wide))
-        parts += [nn.AvgPool2d(2)] if number < pools else []
-    return nn.Sequential(*parts, nn.Conv2d(FUSION[-1], 1, 3, padding=1), nn.PReLU())
+    The networks may make cells below zero, and with them sums of zero or less, which no factor brings to the count.
+    So magnitudes are scaled: a map without negative cells stays what it was, and every cell keeps its gradient."""
+    magnitudes = maps.abs() + TINY
+    return counts[:, None, None, None] * magnitudes / magnitudes.sum(dim=(1, 2, 3), keepdim=True)

@@ -1,0 +1,43 @@
+"""The generator's networks, table 1, and what table 5 puts in their place.
+
+Attention sees the blurred maps (self-attention) or the photograph (image attention). Fusion is a network, or the plain
+sum of the blurred maps, in which nothing is learned."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from components.networks import relu_convolutions
+
+MARGIN = 24  # pixels: the receptive fields of attention (3) and fusion (15), rounded up to cells of 8
+ATTENTION = (128, 32)  # table 1, before the convolution to k maps
+FUSION = (128, 32, 8)  # table 1, before the convolution to one map
+
+
+def attention(channels: int, maps: int) -> nn.Sequential:
+    """C(128,3)-C(32,3)-C(k,3)-Softmax, on `channels`."""
+    last = nn.Conv2d(ATTENTION[-1], maps, 3, padding=1)
+    return nn.Sequential(*relu_convolutions((channels, *ATTENTION)), last, nn.Softmax(dim=1))
+
+
+def fusion(maps: int, pools: int) -> nn.Sequential:
+    """C(128,3)-P-C(32,3)-P-C(8,3)-P-C(1,3)-PReLU, with the first `pools` of its poolings."""
+    parts: list[nn.Module] = []
+    for number, (narrow, wide) in enumerate(zip((maps, *FUSION), FUSION, strict=False)):
+        parts += relu_convolutions((narrow, wide))
+        parts += [nn.AvgPool2d(2)] if number < pools else []
+    return nn.Sequential(*parts, nn.Conv2d(FUSION[-1], 1, 3, padding=1), nn.PReLU())
+
+
+class NaiveFusion(nn.Module):
+    """The sum of the blurred maps over k, so that a person weighs 1, in sums over cells of `stride` pixels."""
+
+    def __init__(self, stride: int, gain: float) -> None:
+        super().__init__()
+        self.stride, self.gain = stride, gain
+
+    def forward(self, blurred: Tensor) -> Tensor:
+        """(B, k, H, W) per pixel -> (B, 1, H / stride, W / stride) per cell, times `gain`."""
+        means = functional.avg_pool2d(blurred.mean(dim=1, keepdim=True), self.stride)
+        return self.gain * self.stride**2 * means
