@@ -53,7 +53,9 @@ def same(first: dict, second: dict) -> bool:
     return all(torch.equal(value, second[name]) for name, value in first.items())
 
 
-@pytest.mark.parametrize("density_map", [{"kind": "identity"}, REFINED, GENERATED, LEARNED], ids=str)
+@pytest.mark.parametrize(
+    "density_map", [{"kind": "identity"}, REFINED, GENERATED, LEARNED], ids=lambda each: each["kind"]
+)
 def test_a_resumed_run_ends_bit_for_bit_as_the_uninterrupted_one(made, density_map: dict) -> None:
     plan = crowds.plan(density_map, epochs=4, crop=[32, 48])
     whole, states = trained(made, plan)
