@@ -74,7 +74,7 @@ def test_every_committed_study_has_no_mistake(study: str, typed, monkeypatch: py
 def test_check_reports_every_mistake_at_once(project: Path, typed) -> None:
     stand_in.edit(project, "demo", "counter: {kind: mcnn,", "counter: {kind: mcmm,")
     stand_in.edit(project, "demo", "sigma: 4", "sigma: -4")
-    stand_in.edit(project, "demo", "beta: 1,", "betta: 1,")
+    stand_in.edit(project, "demo", "beta: 100,", "betta: 100,")
     code, out, err = typed("check", "demo")
     assert (code, out) == (2, "")
     lines = err.splitlines()
