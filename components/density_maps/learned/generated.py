@@ -30,8 +30,8 @@ TINY = 1e-6  # hard normalisation adds this to every cell: a map that is zero ev
 
 
 class Params(Options):
-    """`beta` weighs people squared against a pixel loss in units of the target scale: the paper's 1, at a scale of 1, is
-    1600 at a scale of 40. With 1 there the maps shrink towards the untrained counter; 100 holds them. `blur_gain` and
+    """`beta` weighs people squared against a pixel loss in units of the target scale: the paper's 1, at scale 1, is
+    1600 at scale 40. With 1 there the maps shrink towards the untrained counter; 100 holds them. `blur_gain` and
     `attention_gain` bring what the nets see to order 1; 1 and none is the paper's reading.
 
     `refinement`: equation (7)'s count of the whole map ("global"), or of each `patch` ("local"), weighted with beta;
