@@ -18,7 +18,7 @@ from PIL import Image
 
 from components.evaluation import scored
 from components.evaluation.metrics import Difference, Estimate
-from components.params import load_study
+from components.params import Choice, load_study
 from components.publish import charts, contents, figures, published, report, results, tables
 from components.publish.report import Report, Section
 from components.publish.tables import Measured, Table
@@ -317,3 +317,8 @@ def test_a_result_that_was_cut_off_is_named(small, monkeypatch, tmp_path, file, 
     damaged.write_bytes(damaged.read_bytes()[: damaged.stat().st_size // 2])
     with pytest.raises(ValueError, match=said):
         publish(load_study(Path("params/small/study.yaml")), Layout("small"))
+
+
+def test_an_option_inside_another_is_written_behind_its_name():
+    choice = Choice(kind="mcnn", channels=1, optimiser={"lr": 0.001, "kind": "adam"})
+    assert results.describe(choice) == "mcnn, channels 1, optimiser lr 0.001 kind adam"

@@ -35,7 +35,14 @@ def describe_map(study: Study, experiment: Experiment) -> str:
 
 def describe(choice: Choice) -> str:
     """A kind and the options that the study gives it: `fixed, sigma 4`."""
-    return ", ".join([choice.kind, *(f"{key} {value}" for key, value in choice.options.items())])
+    return ", ".join([choice.kind, *_written(choice.options)])
+
+
+def _written(options: Mapping[str, Any]) -> list[str]:
+    """`key value` for each option; those inside another one, such as `optimiser`, behind its name."""
+    return [
+        f"{key} {' '.join(_written(value)) if isinstance(value, Mapping) else value}" for key, value in options.items()
+    ]
 
 
 def differences(results: Sequence[Result], baseline: str, times: int) -> dict[str, Difference]:
