@@ -170,7 +170,7 @@ def test_a_finished_run_is_only_read_until_it_is_forgotten(made, tmp_path) -> No
 
 @pytest.mark.usefixtures("ray_cluster")
 def test_more_workers_than_cpus_are_refused_in_one_line(made, tmp_path) -> None:
-    with pytest.raises(ValueError, match=r"training\.workers: 99 workers need as many CPUs"):
+    with pytest.raises(ValueError, match=r"training\.workers: 99 need as many CPUs"):
         trained(crowds.plan(workers=99), made, tmp_path)
 
 

@@ -38,7 +38,7 @@ def made(tmp_path_factory) -> tuple[Path, Path]:
 
 def searched(made, storage: Path, options: Search = OPTIONS) -> list[TrialResult]:
     said = partial(note, storage / "said")
-    return search(crowds.plan(REFINED), options, *made, storage=storage, name="search", say=said)
+    return search(crowds.plan(REFINED), options, *made, storage=str(storage), name="search", say=said)
 
 
 def note(path: Path, line: str) -> None:

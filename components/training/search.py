@@ -61,7 +61,8 @@ def search(
             results = _tuner(trainable, options, storage, name, say).fit()
     trials = sorted(_trial_result(results[place], options) for place in range(len(results)))
     if all(math.isnan(trial.val_mae) for trial in trials):
-        raise ValueError(f"every trial failed; the first said: {results[0].error}")
+        said = str(results[0].error).strip().splitlines()[-1]
+        raise ValueError(f"every trial failed; one said: {said}")
     return trials
 
 
