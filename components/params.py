@@ -92,6 +92,7 @@ class Experiment(Options):
     counter: Choice
     annotation: Name = Field(description="an entry of `maps`")
     density_map: Choice = Choice(kind="identity")
+    loss: Choice = Choice(kind="squared_error")
     preset: Preset = "stable"
     seeds: tuple[NonNegativeInt, ...] = Field((0,), min_length=1)
     training: dict[str, Any] = {}

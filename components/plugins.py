@@ -17,6 +17,7 @@ FAMILIES = {
     "drawn map": "density_maps.drawn",
     "density map": "density_maps.learned",
     "counter": "counters",
+    "loss": "losses.counting",
 }
 
 

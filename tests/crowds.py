@@ -31,7 +31,9 @@ def write(folder: Path, sizes: list[tuple[int, int]], splits: list[str], seed: i
     return prepared, maps
 
 
-def plan(density_map: dict | None = None, counter: dict | None = None, **training: object) -> Plan:
+def plan(
+    density_map: dict | None = None, counter: dict | None = None, loss: dict | None = None, **training: object
+) -> Plan:
     """A resolved plan for the made data."""
 
     def resolved(family: str, choice: dict) -> Choice:
@@ -47,6 +49,7 @@ def plan(density_map: dict | None = None, counter: dict | None = None, **trainin
         counter=resolved("counter", counter or {"kind": "mcnn"}),
         annotation=resolved("drawn map", {"kind": "fixed"}),
         density_map=resolved("density map", density_map or {"kind": "identity"}),
+        loss=resolved("loss", loss or {"kind": "squared_error"}),
         training=Training(**({"epochs": 3, "batch_size": 2} | training)),
     )
 

@@ -150,7 +150,8 @@ def _each(found: Sequence[Result]) -> list[str]:
 
 
 def _options(result: Result) -> list[str]:
-    choices = {"density map": result.experiment.density_map, "counter": result.experiment.counter}
+    experiment = result.experiment
+    choices = {"density map": experiment.density_map, "counter": experiment.counter, "loss": experiment.loss}
     return [f"{role} {describe(choice)}" for role, choice in choices.items() if choice.options]
 
 

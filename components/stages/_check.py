@@ -33,7 +33,11 @@ def _all(study: Study) -> Iterator[str]:
 
 def _experiment(study: Study, name: str) -> Iterator[str]:
     experiment, where = study.experiments[name], f"experiments.{name}"
-    for family, choice in (("counter", experiment.counter), ("density map", experiment.density_map)):
+    for family, choice in (
+        ("counter", experiment.counter),
+        ("density map", experiment.density_map),
+        ("loss", experiment.loss),
+    ):
         key = family.replace(" ", "_")
         yield from _said(plugins.resolve, family, choice, f"{where}.{key}", experiment.preset)
     yield from _said(training_options, study, experiment, f"{where}.training")

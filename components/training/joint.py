@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from components.crowd import CELL, Batch, Counter, DensityMap, block_sum
 from components.density_maps.windows import annotation, cut, whole
-from components.losses.squared_error import squared_error
+from components.losses.counting import CountingLoss
 
 
 class Losses(NamedTuple):
@@ -24,22 +24,25 @@ class Losses(NamedTuple):
 class JointModel(nn.Module):
     """`scale`: the counter predicts people per cell times this, so that cells are of order 1."""
 
-    def __init__(self, counter: Counter, density_map: DensityMap, scale: float) -> None:
+    def __init__(self, counter: Counter, density_map: DensityMap, loss: CountingLoss, scale: float) -> None:
         super().__init__()
-        self.counter, self.density_map, self.scale = counter, density_map, scale
+        self.counter, self.density_map, self.loss, self.scale = counter, density_map, loss, scale
         self.stride = counter.stride
         self._frozen: dict[int, Tensor] = {}  # maps of whole images, kept while the density map is not updated
 
     @property
     def learns_maps(self) -> bool:
-        return any(weight.requires_grad for weight in self.density_map.parameters())
+        return self.loss.drawn and any(weight.requires_grad for weight in self.density_map.parameters())
 
     def forward(self, batch: Batch, *, learn_maps: bool) -> Losses:
         """Both losses of each image; without `learn_maps` what a network makes is made once for each image."""
+        predicted = self.counter(batch.images / 255)
+        if not self.loss.drawn:
+            return Losses(self.loss(predicted, None, batch), predicted.new_zeros(len(predicted)))
         frozen = not learn_maps and any(True for _ in self.density_map.parameters())
         maps = self._frozen_maps(batch) if frozen else self.density_map(batch, batch.windows)
         refinement = self.density_map.refinement_loss(maps, batch, batch.windows)
-        return Losses(squared_error(self.counter(batch.images / 255), _flip(maps, batch.flipped)), refinement)
+        return Losses(self.loss(predicted, _flip(maps, batch.flipped), batch), refinement)
 
     def annotation(self, batch: Batch) -> Tensor:
         """The annotation maps of a batch's crops, (B, 1, h, w) people per cell times the target scale."""

@@ -30,6 +30,7 @@ class Plan(Options):
     counter: Choice
     annotation: Choice  # the kernel of the annotation map
     density_map: Choice
+    loss: Choice
     training: Training
 
 
@@ -45,6 +46,7 @@ def plan(study: Study, name: str) -> Plan:
         counter=_resolved("counter", experiment.counter, f"{where}.counter", experiment.preset),
         annotation=_resolved("drawn map", study.maps[experiment.annotation].kernel, f"maps.{experiment.annotation}"),
         density_map=_resolved("density map", experiment.density_map, f"{where}.density_map", experiment.preset),
+        loss=_resolved("loss", experiment.loss, f"{where}.loss", experiment.preset),
         training=training_options(study, experiment, f"{where}.training"),
     )
 
@@ -65,9 +67,9 @@ def with_values(base: Plan, values: dict[str, Any], where: str) -> Plan:
 
 def assemble(plan: Plan, seed: int) -> JointModel:
     """The model, started from `seed`: one seed starts the same counter whatever the density map is."""
-    counter_options, map_options = (
+    counter_options, map_options, loss_options = (
         plugins.resolve(family, choice, plan.experiment)
-        for family, choice in (("counter", plan.counter), ("density map", plan.density_map))
+        for family, choice in (("counter", plan.counter), ("density map", plan.density_map), ("loss", plan.loss))
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -75,7 +77,8 @@ def assemble(plan: Plan, seed: int) -> JointModel:
         scale = plan.training.target_scale or 640 / counter.stride**2  # x 40 at stride 4, x 10 at stride 8
         torch.manual_seed(seed + 1)
         maps = plugins.build("density map", plan.density_map.kind, map_options, stride=counter.stride, scale=scale)
-    return JointModel(counter, maps, scale)
+    loss = plugins.build("loss", plan.loss.kind, loss_options, stride=counter.stride, scale=scale)
+    return JointModel(counter, maps, loss, scale)
 
 
 def samples(plan: Plan, seed: int, prepared: Path, maps: Path, stride: int) -> tuple[Samples, Samples]:
@@ -112,4 +115,5 @@ def _resolved(family: str, choice: Choice, where: str, preset: Preset = "stable"
 def _checked(plan: Plan, where: str) -> Plan:
     plugins.resolve("counter", plan.counter, where)
     plugins.resolve("density map", plan.density_map, where)
+    plugins.resolve("loss", plan.loss, where)
     return plan
