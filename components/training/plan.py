@@ -77,6 +77,7 @@ def assemble(plan: Plan, seed: int) -> JointModel:
         scale = plan.training.target_scale or 640 / counter.stride**2  # x 40 at stride 4, x 10 at stride 8
         torch.manual_seed(seed + 1)
         maps = plugins.build("density map", plan.density_map.kind, map_options, stride=counter.stride, scale=scale)
+    maps = maps.to(memory_format=torch.channels_last)
     loss = plugins.build("loss", plan.loss.kind, loss_options, stride=counter.stride, scale=scale)
     return JointModel(counter, maps, loss, scale)
 

@@ -115,7 +115,7 @@ class Generator(DensityMap):
         """Equations (5) and (6): (B, k, H, W) -> (B, 1, H / stride, W / stride).
 
         With `images` (B, 3, H, W) in -1..1 attention sees these, and not the blurred maps."""
-        inputs = self.params.blur_gain * blurred
+        inputs = (self.params.blur_gain * blurred).contiguous(memory_format=torch.channels_last)
         if self.attention is None:
             return self.fusion(inputs)
         gain = self.params.attention_gain or inputs.shape[1]
