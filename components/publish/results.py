@@ -9,6 +9,7 @@ from typing import Any
 from components.evaluation.metrics import Difference, Estimate, compare
 from components.evaluation.scored import Scored
 from components.params import Choice, Experiment, Study
+from components.training.plan import loss_of
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,10 @@ class Result:
 
 
 def describe_map(study: Study, experiment: Experiment) -> str:
-    """What the counter learns from: the annotation map itself, or what a module makes of it."""
+    """What the counter learns from: the annotation map itself, what a module makes of it, or dots alone."""
+    loss = loss_of(experiment, experiment.title)
+    if not loss.drawn:
+        return f"dots, {loss.title}"
     kind, drawn = experiment.density_map.kind, describe(study.maps[experiment.annotation].kernel)
     return {"identity": drawn, "refined": f"refined from {drawn}"}.get(kind, kind)
 

@@ -8,7 +8,7 @@ from typing import Any
 from components import plugins
 from components.params import Search, Study
 from components.publish import published
-from components.training.plan import plan, training_options, with_values
+from components.training.plan import check_loss, plan, training_options, with_values
 
 
 def mistakes(study: Study, file: str) -> list[str]:
@@ -33,13 +33,10 @@ def _all(study: Study) -> Iterator[str]:
 
 def _experiment(study: Study, name: str) -> Iterator[str]:
     experiment, where = study.experiments[name], f"experiments.{name}"
-    for family, choice in (
-        ("counter", experiment.counter),
-        ("density map", experiment.density_map),
-        ("loss", experiment.loss),
-    ):
+    for family, choice in (("counter", experiment.counter), ("density map", experiment.density_map)):
         key = family.replace(" ", "_")
         yield from _said(plugins.resolve, family, choice, f"{where}.{key}", experiment.preset)
+    yield from _said(check_loss, experiment, where)
     yield from _said(training_options, study, experiment, f"{where}.training")
     yield from _said(_check_published, study, name)
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from components import plugins
+from components.losses.counting import CountingLoss
 from components.packing import Pack
 from components.params import Choice, Experiment, Options, Preset, Study, Training, check
 from components.prepared import Prepared
@@ -37,6 +38,7 @@ class Plan(Options):
 def plan(study: Study, name: str) -> Plan:
     """The plan of a study's experiment. Raises ValueError for a kind or an option that does not exist."""
     experiment, where = study.experiments[name], f"experiments.{name}"
+    check_loss(experiment, where)
     return Plan(
         study=study.study,
         experiment=name,
@@ -49,6 +51,22 @@ def plan(study: Study, name: str) -> Plan:
         loss=_resolved("loss", experiment.loss, f"{where}.loss", experiment.preset),
         training=training_options(study, experiment, f"{where}.training"),
     )
+
+
+def loss_of(experiment: Experiment | Plan, where: str, stride: int = 1, scale: float = 1.0) -> CountingLoss:
+    """The loss that an experiment names; without its counter's stride and scale, for what it says of itself."""
+    options = plugins.resolve("loss", experiment.loss, f"{where}.loss", experiment.preset)
+    return plugins.build("loss", experiment.loss.kind, options, stride=stride, scale=scale)
+
+
+def check_loss(experiment: Experiment | Plan, where: str) -> None:
+    """Raises ValueError for a density map that its loss would never look at."""
+    kind, loss = experiment.density_map.kind, loss_of(experiment, where)
+    if not loss.drawn and kind != "identity":
+        raise ValueError(
+            f"{where}.density_map: {kind} is of no use with loss {experiment.loss.kind}, which learns from the dots "
+            "themselves; leave density_map out, or choose loss squared_error"
+        )
 
 
 def with_values(base: Plan, values: dict[str, Any], where: str) -> Plan:
@@ -67,10 +85,8 @@ def with_values(base: Plan, values: dict[str, Any], where: str) -> Plan:
 
 def assemble(plan: Plan, seed: int) -> JointModel:
     """The model, started from `seed`: one seed starts the same counter whatever the density map is."""
-    counter_options, map_options, loss_options = (
-        plugins.resolve(family, choice, plan.experiment)
-        for family, choice in (("counter", plan.counter), ("density map", plan.density_map), ("loss", plan.loss))
-    )
+    counter_options = plugins.resolve("counter", plan.counter, plan.experiment)
+    map_options = plugins.resolve("density map", plan.density_map, plan.experiment)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         counter = plugins.build("counter", plan.counter.kind, counter_options).to(memory_format=torch.channels_last)
@@ -78,8 +94,7 @@ def assemble(plan: Plan, seed: int) -> JointModel:
         torch.manual_seed(seed + 1)
         maps = plugins.build("density map", plan.density_map.kind, map_options, stride=counter.stride, scale=scale)
     maps = maps.to(memory_format=torch.channels_last)
-    loss = plugins.build("loss", plan.loss.kind, loss_options, stride=counter.stride, scale=scale)
-    return JointModel(counter, maps, loss, scale)
+    return JointModel(counter, maps, loss_of(plan, plan.experiment, counter.stride, scale), scale)
 
 
 def samples(plan: Plan, seed: int, prepared: Path, maps: Path, stride: int) -> tuple[Samples, Samples]:
@@ -116,5 +131,5 @@ def _resolved(family: str, choice: Choice, where: str, preset: Preset = "stable"
 def _checked(plan: Plan, where: str) -> Plan:
     plugins.resolve("counter", plan.counter, where)
     plugins.resolve("density map", plan.density_map, where)
-    plugins.resolve("loss", plan.loss, where)
+    check_loss(plan, where)
     return plan

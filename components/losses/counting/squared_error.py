@@ -21,6 +21,7 @@ class SquaredError:
     """Compares with a density map, cell by cell."""
 
     drawn = True
+    title = "squared error"
 
     def __call__(self, predicted: Tensor, maps: Tensor | None, batch: Batch) -> Tensor:
         assert maps is not None
