@@ -225,7 +225,12 @@ def _train(study, layout, name):
     folders = layout.prepared("crowd"), layout.maps(study.experiments[name].annotation)
     for seed in study.experiments[name].seeds:
         model = assemble(resolved, seed)
-        state = fit(model, *samples(resolved, seed, *folders, 4), resolved.training, report=lambda record, state: None)
+        state = fit(
+            model,
+            *samples(resolved, seed, *folders, model.stride),
+            resolved.training,
+            report=lambda record, state: None,
+        )
         written = record(resolved, seed, state, "its own initialisation", data_files(*folders), "64 x 48")
         runs.save(layout.run(name, seed), resolved, state, written | {"alarms": ["flat maps"] if seed == 5 else []})
 

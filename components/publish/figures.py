@@ -5,14 +5,16 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from components.publish.style import DENSITY, colour, drawing
+from components.publish.style import DENSITY, DIVERGING, colour, drawing
 
 PANELS = {
     "val_mae": "MAE on the validation images (people)",
@@ -20,12 +22,24 @@ PANELS = {
     "refinement_loss": "second loss: refinement, or count of the map",
 }
 
+WIDE = 30  # characters in a line of a panel's title
+
+
+class Scale(NamedTuple):
+    """What the colours of a map stand for; `label` is the colour bar's, and without one there is no bar."""
+
+    colours: str
+    low: float
+    high: float
+    label: str = ""
+
 
 class Panel(NamedTuple):
-    """One picture of a page: an image (H, W, 3) uint8, or a map (h, w) in people per cell."""
+    """One picture of a page: an image (H, W, 3) uint8, or a map (h, w), in people per cell where it has no scale."""
 
     title: str
     pixels: np.ndarray
+    scale: Scale | None = None
 
 
 def curves(metrics_csv: Path, target: Path) -> None:
@@ -66,15 +80,29 @@ def predictions(examples: Sequence[tuple[str, np.ndarray, np.ndarray, np.ndarray
 
 
 def page(rows: Sequence[Sequence[Panel]], target: Path) -> None:
-    """Images and maps side by side. The maps of a row share one colour scale, from 0 to the largest cell in it."""
-    height, width = rows[0][0].pixels.shape[:2]
-    with drawing(target, len(rows), len(rows[0]), 2.3, 2.3 * height / width + 0.35) as (figure, grid):
+    """Images and maps side by side. The maps of a row that have no scale of their own share one, from 0 up."""
+    heights = [max(panel.pixels.shape[0] / panel.pixels.shape[1] for panel in row) for row in rows]
+    with drawing(target, len(rows), len(rows[0]), 2.3, 2.3 * max(heights) + 0.45) as (figure, grid):
         for panels, row in zip(rows, grid, strict=True):
-            top = max(float(panel.pixels.max()) for panel in panels if panel.pixels.ndim == 2)
-            shown = [_show(axes, panel, top) for axes, panel in zip(row, panels, strict=True)]
-            bar = figure.colorbar(shown[-1], ax=row, fraction=0.03, pad=0.01, shrink=0.8)
-            bar.set_label("people per cell")
-            bar.outline.set_visible(False)
+            common = unsigned([panel.pixels for panel in panels if _mapped(panel)], "people per cell")
+            bars: dict[str, AxesImage] = {}
+            for axes, panel in zip(row, panels, strict=True):
+                scale = panel.scale or common
+                shown = _show(axes, panel, scale)
+                bars |= {scale.label: shown} if scale.label and panel.pixels.ndim == 2 else {}
+            for label, shown in bars.items():
+                _bar(figure, row, shown, label)
+
+
+def unsigned(maps: Sequence[np.ndarray], label: str = "") -> Scale:
+    """From 0 to the largest cell of some maps."""
+    return Scale(DENSITY, 0.0, max((float(each.max()) for each in maps), default=0.0), label)
+
+
+def signed(maps: Sequence[np.ndarray], label: str = "") -> Scale:
+    """As far below 0, which is white, as above: as far as the cell of some maps that is furthest from it."""
+    reach = max(float(np.abs(each).max()) for each in maps)
+    return Scale(DIVERGING, -reach, reach, label)
 
 
 def counted(title: str, density: np.ndarray) -> Panel:
@@ -82,11 +110,23 @@ def counted(title: str, density: np.ndarray) -> Panel:
     return Panel(f"{title}\n{_people(density)}", density)
 
 
-def _show(axes: Axes, panel: Panel, top: float) -> AxesImage:
-    shown = axes.imshow(panel.pixels, cmap=DENSITY, vmin=0, vmax=top)  # a picture in RGB has no use for the last three
-    axes.set_title(panel.title)
+def _mapped(panel: Panel) -> bool:
+    return panel.pixels.ndim == 2 and panel.scale is None
+
+
+def _show(axes: Axes, panel: Panel, scale: Scale) -> AxesImage:
+    """A picture in RGB has no use for the scale."""
+    shown = axes.imshow(panel.pixels, cmap=scale.colours, vmin=scale.low, vmax=scale.high)
+    axes.set_title("\n".join(line for each in panel.title.split("\n") for line in wrap(each, WIDE)))
+    axes.set(xticks=[], yticks=[])  # ticks that nobody sees still cost half of the time
     axes.set_axis_off()
     return shown
+
+
+def _bar(figure: Figure, row: Sequence[Axes], shown: AxesImage, label: str) -> None:
+    bar = figure.colorbar(shown, ax=row, fraction=0.03, pad=0.01, shrink=0.8)
+    bar.set_label(label)
+    bar.outline.set_visible(False)
 
 
 def _logarithmic(axes: Axes) -> None:

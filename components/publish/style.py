@@ -16,6 +16,7 @@ Grid = list[list[Axes]]
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 GREY = "#6b6b6b"
 DENSITY = "viridis"
+DIVERGING = "RdBu_r"  # for what may be below zero: blue, white at 0, red
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,

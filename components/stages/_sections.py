@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from components.params import Study
@@ -14,21 +13,21 @@ from components.stages._layout import DEMO
 
 
 def compose(
-    study: Study, found: list[Result], finding: str, made: dict[str, Table], drawn: dict[str, Path], settings: str
+    study: Study, found: list[Result], finding: str, made: dict[str, Table], drawn: dict[str, Picture], settings: str
 ) -> Report:
-    """The report of tables and figures, both by the names of their files; `settings` is the text of study.yaml."""
+    """The report of tables and pictures, both by the names of their files; `settings` is the text of study.yaml."""
     return Report(
         title=study.title,
         about=f"Study {study.study}: crowd counters trained together with the density maps they learn from.",
         finding=finding,
         sections=(
-            _maps(drawn),
+            *_maps(drawn),
             Section("Results", tables=(made["results"], made["comparisons"])),
             Section(
                 "Beside the literature", tables=tuple(made[name] for name in ("beside", "published") if name in made)
             ),
-            _counts(drawn),
-            _training(drawn, made),
+            Section("Predictions", pictures=(drawn["scatter"], drawn["predictions"])),
+            Section("Training", pictures=(drawn["curves"],), tables=(made["runs"],)),
             *_searches(study, made, drawn),
             Section("Data", tables=tuple(made[f"data-{name}"] for name in study.datasets)),
             Section("Settings", "The study, as it stands in params.", code=settings),
@@ -37,36 +36,19 @@ def compose(
     )
 
 
-def _maps(drawn: dict[str, Path]) -> Section:
-    caption = (
-        "A test image and the density maps from which the counters learn, all on one colour scale in people per cell "
-        "of the counter's grid; above each map, its sum. First seed; arranged as in figure 4 of Wan & Chan 2019."
-    )
-    return Section("Density maps", pictures=(Picture(drawn["maps"], caption),))
+def _maps(drawn: dict[str, Picture]) -> list[Section]:
+    """Nothing where every counter learns from dots alone."""
+    pictures = tuple(drawn[name] for name in ("maps", "generators", "kernels", "attention") if name in drawn)
+    return [Section("Density maps", pictures=pictures)] if pictures else []
 
 
-def _counts(drawn: dict[str, Path]) -> Section:
-    scatter = "Counts of the test images: a point for each image and seed. On the dashed line the count is right."
-    page = "A sparse, a median and a dense test image, and what each counter predicts (first seed). One scale a row."
-    return Section("Predictions", pictures=(Picture(drawn["scatter"], scatter), Picture(drawn["predictions"], page)))
-
-
-def _training(drawn: dict[str, Path], made: dict[str, Table]) -> Section:
-    caption = (
-        "Thin lines are seeds, bold ones their mean. Losses of unlike density maps do not measure the same thing: "
-        "compare their courses, and the counters by MAE."
-    )
-    return Section("Training", pictures=(Picture(drawn["curves"], caption),), tables=(made["runs"],))
-
-
-def _searches(study: Study, made: dict[str, Table], drawn: dict[str, Path]) -> list[Section]:
+def _searches(study: Study, made: dict[str, Table], drawn: dict[str, Picture]) -> list[Section]:
     """A section for each search that has ended."""
-    caption = "Trials in their order, and the smallest validation MAE of each along every dimension of the search."
     return [
         Section(
             f"Search: {name}",
             f"{search.trials} trials of up to {search.epochs} epochs of the experiment {search.experiment}.",
-            pictures=(Picture(drawn[f"search-{name}"], caption),),
+            pictures=(drawn[f"search-{name}"],),
             tables=(made[f"search-{name}"],),
         )
         for name, search in study.searches.items()

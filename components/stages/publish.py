@@ -10,13 +10,20 @@ from components.evaluation import scored
 from components.evaluation.metrics import Difference, estimate
 from components.params import Study
 from components.publish import charts, contents, figures, report, results, tables
+from components.publish.report import Picture
 from components.publish.results import Result
 from components.publish.tables import Table
-from components.stages import _pages
+from components.stages import _figures
 from components.stages._command import run
 from components.stages._layout import Layout
 from components.stages._sections import compose
 
+SCATTER = "Counts of the test images: a point for each image and seed. On the dashed line the count is right."
+CURVES = (
+    "Thin lines are seeds, bold ones their mean. Losses of unlike density maps do not measure the same thing: "
+    "compare their courses, and the counters by MAE."
+)
+TRIALS = "Trials in their order, and the smallest validation MAE of each along every dimension of the search."
 PRINTED = ("Experiment", "MAE", "RMSE", "NAE", "GAME(1)", "GAME(2)", "GAME(3)")
 
 
@@ -65,19 +72,19 @@ def tabulate(study: Study, layout: Layout, found: list[Result], differences: dic
     return {table.name: table for table in made}
 
 
-def draw(study: Study, layout: Layout, found: list[Result]) -> dict[str, Path]:
-    """Every figure of the study, by name."""
-    names = ["maps", "curves", "scatter", "predictions", *(f"search-{name}" for name in _searched(study, layout))]
-    files = {name: layout.published / "figures" / f"{name}.png" for name in names}
-    _pages.draw(study, layout, found, files["maps"], files["predictions"])
-    charts.scatter({result.title: result.scored for result in found}, files["scatter"])
+def draw(study: Study, layout: Layout, found: list[Result]) -> dict[str, Picture]:
+    """Every picture of the study, by name."""
+    folder, searched = layout.published / "figures", _searched(study, layout)
+    drawn = _figures.draw(study, layout, found, folder)
+    charts.scatter({result.title: result.scored for result in found}, folder / "scatter.png")
     metrics = {
         result.title: [layout.run(result.name, s) / "metrics.csv" for s in result.scored.seeds] for result in found
     }
-    figures.compare_curves(metrics, files["curves"])
-    for name in _searched(study, layout):
-        charts.search(layout.search(name) / "trials.parquet", files[f"search-{name}"])
-    return files
+    figures.compare_curves(metrics, folder / "curves.png")
+    for name in searched:
+        charts.search(layout.search(name) / "trials.parquet", folder / f"search-{name}.png")
+    captions = {"scatter": SCATTER, "curves": CURVES} | {f"search-{name}": TRIALS for name in searched}
+    return drawn | {name: Picture(folder / f"{name}.png", caption) for name, caption in captions.items()}
 
 
 def _searched(study: Study, layout: Layout) -> list[str]:

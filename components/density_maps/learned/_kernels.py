@@ -28,6 +28,10 @@ class LearnedKernels(nn.Module):
         centre = torch.full((1, 2), side / 2, dtype=torch.float64)
         self.weights = nn.Parameter(gain * torch.stack([draw(centre, sigma, (side, side), side=1) for sigma in sigmas]))
 
+    def filters(self) -> Tensor:
+        """(k, s, s) as they are applied to the dot map: before training each one sums to 1."""
+        return self.weights.detach() / self.gain
+
     def forward(self, dots: Tensor, size: tuple[int, int], window: Window) -> Tensor:
         """Dots (N, 2) of an image of `size` -> its k blurred maps at one window, (k, H, W) people per pixel."""
         height, width = (length + 2 * self.reach for length in (window.height, window.width))

@@ -121,6 +121,12 @@ class Generator(DensityMap):
         gain = self.params.attention_gain or inputs.shape[1]
         return self.fusion(gain * self.attention(inputs if images is None else images) * inputs)
 
+    def shares(self, blurred: Tensor) -> Tensor:
+        """Equation (5) alone, self-attention to blurred maps (B, k, H, W): of this shape, and 1 in sum over k."""
+        assert self.params.fusion == "self_attention"
+        assert self.attention is not None
+        return self.attention(self.params.blur_gain * blurred)
+
     def refinement_loss(self, maps: Tensor, batch: Batch, windows: list[Window]) -> Tensor:
         if self.params.refinement == "hard_norm":
             return super().refinement_loss(maps, batch, windows)
