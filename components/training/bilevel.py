@@ -1,18 +1,19 @@
 """How a density map follows what it does to counting: the gradient of a later loss through one step of the counter.
 
-With weights t the counter would step to t' = t - P dL_in/dt, where L_in compares f(X) with M, and P holds what its
-optimiser multiplies a gradient with (for SGD the learning rate eta). L_out is a loss of counts at t', on other images
-and without M. So t' alone carries M: dL_out/dM = -(d2L_in/dM dt) P g, with g = dL_out/dt at t'. But t enters L_in
-by f(X) alone, d2L_in/dM dt = (d2L_in/dM df) J with J = df/dt at t, and so
+With weights t the counter would step to t' = t - eta dL_in/dt, where L_in compares f(X) with M. L_out is a loss of
+counts at t', on other images and without M. So t' alone carries M, and t enters L_in through f(X) alone: with
+g = dL_out/dt at t', and J = df/dt at t,
 
-    dL_out/dM = -d/dM <dL_in/df, v>,  v = J P g held fixed;
+    dL_out/dM = -eta (d2L_in/dM dt) g = -eta (d2L_in/dM df) J g = -eta d/dM <dL_in/df, v>,  v = J g held fixed;
 
-for L_in = ||f - M||^2, where dL_in/df = 2 (f - M), it is 2 eta J g. No step is differentiated. P counts as fixed, and
-momentum and weight decay, which move t' by the same whatever M is, are left out.
+for L_in = ||f - M||^2, where dL_in/df = 2 (f - M), it is 2 eta J g. No step is differentiated. The step is not that of
+the counter's optimiser: as long as one of Adam's, but along the gradient, it would overshoot, and Adam's own divides by
+next to nothing where a weight has had no gradient yet. Eta is such that L_in would fall by a tenth if it were straight,
+whatever its units; it counts as fixed.
 
-v is the derivative of f(X) along P g: a difference of two forward passes. Forward-mode automatic differentiation
-without it is exact, but takes 1.26 steps of MCNN where this takes 0.73 (`benchmarks/map_step.py` times all of it);
-in float32 ReLUs that switch between the two passes turn v by about 1 %, and in float64 by nothing."""
+v is the derivative of f(X) along g: a difference of two forward passes. Forward-mode automatic differentiation would be
+exact, but takes 1.26 steps of MCNN where this takes 0.73, and not every counter has it. ReLUs that switch between the
+two passes turn v by about 1 % in float32, and in float64 by nothing."""
 
 from __future__ import annotations
 
@@ -28,27 +29,36 @@ from components.losses.block_counts import block_counts
 from components.training.joint import JointModel, flip
 
 SIDES = (2, 4, 8)  # cells: blocks of the outer loss
+FALL = 0.1  # share of L_in that the step would take off
 
 
 def look_ahead(
     model: JointModel,
     inner: tuple[Batch | None, int],
     outer: tuple[Batch | None, int],
-    rates: list[Tensor],
+    loss: Tensor,
     sum_: Callable[[list[Tensor]], None],
 ) -> None:
     """Add a worker's share of dL_out to the gradients of the map's weights. Those of the counter's weights are there,
-    L_in's on the whole batch; `rates` is P.
+    L_in's on the whole batch; `loss` is L_in summed over the worker's images.
 
     Both batches are a worker's share, if it has one, and how many images there are in all; `sum_` adds up over the
     workers, in place."""
     slopes = [weight.grad for weight in model.counter.parameters() if weight.grad is not None]
-    gradients = [torch.zeros_like(slope) for slope in slopes]
+    total, ahead = loss.clone(), [torch.zeros_like(slope) for slope in slopes]
+    sum_([total])
+    rate = step_length(total.to(model.device) / inner[1], slopes)
     if outer[0] is not None:
-        gradients = outer_gradient(model, outer[0].to(model.device), outer[1], _times(rates, slopes))
-    sum_(gradients)
+        ahead = outer_gradient(model, outer[0].to(model.device), outer[1], [rate * slope for slope in slopes])
+    sum_(ahead)
     if inner[0] is not None:
-        (pull(model, inner[0], _times(rates, gradients)).sum() / inner[1]).backward()
+        (rate * pull(model, inner[0], ahead) / inner[1]).backward()
+
+
+def step_length(loss: Tensor, slopes: list[Tensor]) -> Tensor:
+    """Eta, of L_in and its gradient."""
+    square = _norm(slopes).square()
+    return FALL * loss / square.clamp(min=torch.finfo(square.dtype).tiny)
 
 
 def outer_gradient(model: JointModel, batch: Batch, images: int, step: list[Tensor]) -> list[Tensor]:
@@ -69,15 +79,15 @@ def counted(batch: Batch, stride: int) -> Tensor:
 
 
 def pull(model: JointModel, batch: Batch, direction: list[Tensor]) -> Tensor:
-    """What has dL_out/dM of each image as its gradient in M, and so dL_out of the map's weights in these; (B,).
+    """-<dL_in/df, v>, L_in summed over the images, which is differentiable in M and so in the map's weights.
 
-    `direction` is P g, in the order of the counter's weights."""
+    `direction` is g, in the order of the counter's weights."""
     predicted, along = derivative(model.counter, batch.images / 255, direction)
     predicted.requires_grad_()
     maps = model.density_map(batch, batch.windows)
     loss = model.compare(predicted, maps, batch).sum()
     slope = torch.autograd.grad(loss, predicted, create_graph=True)[0]
-    return -(slope * along).sum(dim=(1, 2, 3))
+    return -(slope * along).sum()
 
 
 @torch.no_grad()
@@ -99,7 +109,3 @@ def _moved(network: nn.Module, direction: list[Tensor], step: Tensor) -> dict[st
 
 def _norm(tensors: Sequence[Tensor]) -> Tensor:
     return torch.stack([each.norm() for each in tensors]).norm()
-
-
-def _times(rates: list[Tensor], slopes: list[Tensor]) -> list[Tensor]:
-    return [rate * slope for rate, slope in zip(rates, slopes, strict=True)]

@@ -149,7 +149,7 @@ def _step(
         sums = torch.stack([losses.counting.sum(), losses.refinement.sum()]).detach().cpu()
     _sum_gradients(optimisers, world)
     if outer is not None:
-        bilevel.look_ahead(model, (batch, images), outer, updates.rates(optimisers[0]), world.sum_)
+        bilevel.look_ahead(model, (batch, images), outer, sums[0], world.sum_)
         _sum_gradients(optimisers[1:], world)
     for optimiser in optimisers:
         optimiser.step()

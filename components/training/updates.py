@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from components.params import Optimiser, Training
 from components.training.joint import JointModel
@@ -25,23 +24,6 @@ def _optimiser(parameters: Iterator[nn.Parameter], options: Optimiser) -> torch.
     if options.kind == "adam":
         return torch.optim.Adam(groups, lr=options.lr, weight_decay=options.weight_decay)
     return torch.optim.SGD(groups, lr=options.lr, momentum=options.momentum, weight_decay=options.weight_decay)
-
-
-def rates(optimiser: torch.optim.Optimizer) -> list[Tensor]:
-    """What the next step multiplies each weight's gradient with, momentum aside: the learning rate, for Adam divided by
-    the root of the mean square of the weight's gradients, this one's among them."""
-    return [
-        _rate(weight, group, optimiser.state[weight]) for group in optimiser.param_groups for weight in group["params"]
-    ]
-
-
-def _rate(weight: Tensor, group: dict[str, Any], state: dict[str, Any]) -> Tensor:
-    if "betas" not in group:
-        return torch.full_like(weight, group["lr"])
-    assert weight.grad is not None
-    decay, steps = group["betas"][1], float(state.get("step", 0)) + 1
-    squares = decay * state.get("exp_avg_sq", 0) + (1 - decay) * weight.grad.square()
-    return group["lr"] / ((squares / (1 - decay**steps)).sqrt() + group["eps"])
 
 
 def schedule(optimisers: list[torch.optim.Optimizer], options: Training, epochs: float) -> None:

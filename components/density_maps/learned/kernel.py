@@ -1,9 +1,10 @@
 """A kernel for every place of the image, predicted from its pixels; each dot adds the kernel of the place where it is.
 
 Wan, Wang, Chan, "Kernel-based Density Map Generation for Dense Object Counting", TPAMI 2020. Four 3 x 3 convolutions,
-each with a leaky ReLU and a 2 x 2 maximum behind it, and a last one to s x s features, at 1/16: a kernel on the
-counter's grid for each square of 16 px. It is made non-negative and sums to 1, so no second loss is needed. Their loss
-is `squared_error` with `cosine: 10`, at a target scale of 1.
+each with a 2 x 2 maximum and a leaky ReLU behind it (theirs in the other order: the same numbers from four times the
+work), and a last one to s x s features, at 1/16: a kernel on the counter's grid for each square of 16 px. It is made
+non-negative and sums to 1, so no second loss is needed. Their loss is `squared_error` with `cosine: 10`, at a target
+scale of 1.
 
 Four things are otherwise than in the authors' code: a kernel lies centred on its dot's cell, and not up and left of it;
 what the border of the image cuts off comes back, so each dot weighs 1; a flat kernel stays flat, where theirs is 0/0;
@@ -66,7 +67,7 @@ class Kernels(DensityMap):
         super().__init__(params, stride, scale)
         layers: list[nn.Module] = []
         for narrow, wide in pairwise(FEATURES):
-            layers += [nn.Conv2d(narrow, wide, 3, padding=1), nn.LeakyReLU(0.01, inplace=True), nn.MaxPool2d(2)]
+            layers += [nn.Conv2d(narrow, wide, 3, padding=1), nn.MaxPool2d(2), nn.LeakyReLU(0.01, inplace=True)]
         self.layers = nn.Sequential(*layers, nn.Conv2d(FEATURES[-1], params.side**2, 3, padding=1))
         initialise(self, params.initialisation)
 
