@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, jvp
 
 from components import plugins
-from components.crowd import Batch, Window
+from components.crowd import Batch, Counter, Window
 from components.density_maps._gaussian import draw
 from components.density_maps.learned.mixture import log_densities
 from components.losses.block_counts import block_counts
@@ -102,10 +102,22 @@ def test_block_counts_are_the_squares_of_sums_over_every_block() -> None:
     torch.testing.assert_close(block_counts(made, truth, (2, 4)), torch.stack(blocks).sum(dim=0))
 
 
+class Tiny(Counter):
+    stride = 4
+
+    def __init__(self, params) -> None:
+        super().__init__()
+        self.params, narrow, wide = params, nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 1, 3, padding=1)
+        self.layers = nn.Sequential(nn.AvgPool2d(4), narrow, nn.ReLU(), wide).double()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images)
+
+
 def model_in_doubles(plan) -> JointModel:
-    """The plan's model, its counter in float64 and its shares far from where they start."""
+    """The plan's model with a tiny counter in float64, and its shares far from where they start."""
     model = assemble(plan, 0)
-    model.counter.double()
+    model.counter = Tiny(model.counter.params)
     nn.init.normal_(model.density_map.shares[2].weight, std=0.3)
     return model
 
