@@ -118,9 +118,11 @@ class DensityMap(nn.Module):
     """Makes what a counter learns from: maps of windows of a batch, (B, 1, h, w) people per cell times `scale`."""
 
     params: Any  # its options; those of a map that learns have `optimiser`, `update_every`, `warm_up`, `warm_up_lr`
+    looks_ahead: int | None  # steps between updates by `components.training.bilevel`; none: learns from the losses
 
     def __init__(self, params: Any, stride: int, scale: float) -> None:
         super().__init__()
+        self.looks_ahead = None
         self.params, self.stride, self.scale = params, stride, scale
 
     def refinement_loss(self, maps: Tensor, batch: Batch, windows: list[Window]) -> Tensor:

@@ -17,13 +17,15 @@ from components.prepared import SCHEMA
 from components.training.plan import Plan
 
 
-def write(folder: Path, sizes: list[tuple[int, int]], splits: list[str], seed: int = 0) -> tuple[Path, Path]:
+def write(
+    folder: Path, sizes: list[tuple[int, int]], splits: list[str], seed: int = 0, people: int | None = None
+) -> tuple[Path, Path]:
     """Prepared images of bright squares on noise, a dot on each, and their fixed sigma 4 maps: (prepared, maps)."""
     random = np.random.default_rng(seed)
     prepared, maps, rows = folder / "prepared", folder / "maps", []
     with PackWriter(prepared / "images", np.uint8) as images, PackWriter(maps, np.float32) as drawn:
         for number, ((height, width), split) in enumerate(zip(sizes, splits, strict=True)):
-            dots = random.random((int(random.integers(3, 20)), 2)) * (width, height)
+            dots = random.random((people or int(random.integers(3, 20)), 2)) * (width, height)
             images.append(_image(random, height, width, dots))
             drawn.append(draw(torch.from_numpy(dots), 4.0, (height, width)).numpy())
             rows.append(_row(number, split, height, width, dots))

@@ -16,7 +16,7 @@ from components.prepared import Prepared
 from components.training import runs
 from components.training.alarms import alarms, health
 from components.training.fit import World, _sum_gradients, fit
-from components.training.joint import _flip
+from components.training.joint import flip
 from components.training.plan import assemble, samples, with_values
 from components.training.samples import WARM_UP, Samples, ahead
 from tests import crowds
@@ -125,7 +125,7 @@ def test_crops_and_their_maps_show_the_same_place(made) -> None:
         top, left = window.top // CELL, window.left // CELL
         cut = batch.annotations[0][None, None, top : top + 8, left : left + 8]
         drawn = draw(mirrored, 4.0, (row.height, row.width), window=place)
-        torch.testing.assert_close(_flip(cut, batch.flipped)[0, 0], drawn, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(flip(cut, batch.flipped)[0, 0], drawn, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("stride", [4, 8])

@@ -35,24 +35,28 @@ def draw(
     size: tuple[int, int],
     side: int = CELL,
     window: Window | None = None,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """The density map (h, w) float32, people per cell of `side` pixels, of dots (N, 2) with bandwidths (N,) in pixels.
+
+    With `weights` (N,), in which it is differentiable, a dot counts as so many people, and not as one.
 
     `size` is the (height, width) of the whole image, whose map sums to N. With a `window`, only that part is drawn, but
     from the dots of the whole image; its corner lies on the grid, and it may reach outside, where the map is 0."""
     view = window or Window(0, 0, *size)
     assert (view.top % side, view.left % side) == (0, 0), f"{view} does not start on the grid of {side} px"
     bandwidths = torch.as_tensor(sigmas, dtype=torch.float64, device=dots.device).expand(len(dots))
-    dots, bandwidths = _reaching(dots, bandwidths, view)
+    near = _reaching(dots, bandwidths, view)
+    dots, bandwidths = dots[near], bandwidths[near]
     rows = cell_mass(dots[:, 1], bandwidths, size[0], view.top // side, cells(view.height, side), side)
+    rows = rows if weights is None else weights[near].double()[:, None] * rows
     columns = cell_mass(dots[:, 0], bandwidths, size[1], view.left // side, cells(view.width, side), side)
     return (rows.T @ columns).float()
 
 
-def _reaching(dots: Tensor, sigmas: Tensor, view: Window) -> tuple[Tensor, Tensor]:
-    """The dots (M, 2), and their sigmas (M,), whose Gaussians reach into the window."""
+def _reaching(dots: Tensor, sigmas: Tensor, view: Window) -> Tensor:
+    """(N,) bool: the dots whose Gaussians reach into the window."""
     corner = dots.new_tensor([view.left, view.top])
     opposite = corner + dots.new_tensor([view.width, view.height])
     away = torch.maximum(corner - dots, dots - opposite).amax(dim=1)
-    near = away <= REACH * sigmas
-    return dots[near], sigmas[near]
+    return away <= REACH * sigmas

@@ -21,17 +21,20 @@ def whole(size: tuple[int, int], stride: int) -> Window:
     return Window(0, 0, cells(size[0], stride) * stride, cells(size[1], stride) * stride)
 
 
-def with_margin(window: Window, size: tuple[int, int], margin: int, stride: int) -> Window:
-    """`window` grown by `margin` pixels on each side, but kept inside the image; same sizes give same sizes."""
-    limit = whole(size, stride)
-    top, height = _grow(window.top, window.height, limit.height, margin)
-    left, width = _grow(window.left, window.width, limit.width, margin)
+def with_margin(window: Window, size: tuple[int, int], margin: int, stride: int, grid: int | None = None) -> Window:
+    """`window` grown by `margin` pixels or more on each side, but kept inside the image; same sizes give same sizes.
+
+    It begins and ends on cells of `grid` pixels of the image, a multiple of the `stride` on which `window` lies."""
+    grid = grid or stride
+    limit, slack = whole(size, grid), grid - stride
+    top, height = _grow(window.top, window.height + slack, limit.height, margin, grid)
+    left, width = _grow(window.left, window.width + slack, limit.width, margin, grid)
     return Window(top, left, height, width)
 
 
-def _grow(start: int, length: int, limit: int, margin: int) -> tuple[int, int]:
-    grown = min(length + 2 * margin, limit)
-    return min(max(start - margin, 0), limit - grown), grown
+def _grow(start: int, length: int, limit: int, margin: int, grid: int) -> tuple[int, int]:
+    grown = min(cells(length + 2 * margin, grid) * grid, limit)
+    return min(max((start - margin) // grid * grid, 0), limit - grown), grown
 
 
 def cut(maps: Tensor, window: Window, inside: Window, stride: int) -> Tensor:
@@ -68,10 +71,15 @@ def _photograph(image: np.ndarray, window: Window) -> Tensor:
 
 
 def run_wider(
-    run: Callable[[list[int], list[Window]], Tensor], batch: Batch, windows: list[Window], margin: int, stride: int
+    run: Callable[[list[int], list[Window]], Tensor],
+    batch: Batch,
+    windows: list[Window],
+    margin: int,
+    stride: int,
+    grid: int | None = None,
 ) -> Tensor:
     """(B, 1, h, w): `run` at windows with a margin, once for each size among them, and the margin cut off again."""
-    wider = [with_margin(*pair, margin, stride) for pair in zip(windows, batch.sizes, strict=True)]
+    wider = [with_margin(*pair, margin, stride, grid) for pair in zip(windows, batch.sizes, strict=True)]
     groups: dict[tuple[int, int], list[int]] = {}
     for number, window in enumerate(wider):
         groups.setdefault((window.height, window.width), []).append(number)

@@ -20,10 +20,10 @@ from components.evaluation.metrics import mae, rmse
 from components.evaluation.score import score
 from components.losses.squared_error import squared_error
 from components.params import Training
-from components.training import updates
+from components.training import bilevel, updates
 from components.training.alarms import alarms, health
 from components.training.joint import JointModel
-from components.training.samples import WARM_UP, Samples, ahead
+from components.training.samples import OUTER, WARM_UP, Samples, ahead
 
 EXAMPLES = 8  # validation images whose learned maps the alarms look at
 
@@ -99,13 +99,18 @@ def _train_epoch(
     active = [optimisers["counter"], optimisers["density_map"]] if learn_maps else [optimisers["counter"]]
     if learn_maps:
         model.thaw()
+    share = {"rank": world.rank, "workers": world.size}
+    outer = training.batches(epoch, options.batch_size, **share, stream=OUTER)
+    every = model.density_map.looks_ahead if learn_maps else None
     sums, waited, done, started = torch.zeros(2), 0.0, 0, time.perf_counter()
     asked = started
     model.train()
-    for batch, images in ahead(training.batches(epoch, options.batch_size, rank=world.rank, workers=world.size)):
+    for step, (batch, images) in enumerate(ahead(training.batches(epoch, options.batch_size, **share))):
         waited += time.perf_counter() - asked
         updates.schedule(active, options, epoch - 1 + done / len(training))
-        sums += _step(model, active, batch, images, learn_maps, world)
+        turn = every is not None and step % every == 0
+        learning = active if turn or every is None else active[:1]
+        sums += _step(model, learning, batch, images, learn_maps, world, next(outer) if turn else None)
         done += images
         tick(epoch - 1 + done / len(training))
         asked = time.perf_counter()
@@ -129,16 +134,23 @@ def _step(
     images: int,
     learn_maps: bool,
     world: World,
+    outer: tuple[Batch | None, int] | None = None,
 ) -> Tensor:
-    """One update from this worker's share of a batch of `images`; returns its summed losses (2,)."""
+    """One update from this worker's share of a batch of `images`; returns its summed losses (2,).
+
+    With an `outer` batch, whose share it has too, the density map follows `bilevel` instead of these losses."""
     for optimiser in optimisers:
         optimiser.zero_grad(set_to_none=False)
     sums = torch.zeros(2)
     if batch is not None:
-        losses = model(batch.to(model.device), learn_maps=learn_maps)
+        batch = batch.to(model.device)
+        losses = model(batch, learn_maps=learn_maps)
         ((losses.counting + losses.refinement).sum() / images).backward()
         sums = torch.stack([losses.counting.sum(), losses.refinement.sum()]).detach().cpu()
     _sum_gradients(optimisers, world)
+    if outer is not None:
+        bilevel.look_ahead(model, (batch, images), outer, sums[0], world.sum_)
+        _sum_gradients(optimisers[1:], world)
     for optimiser in optimisers:
         optimiser.step()
     return sums

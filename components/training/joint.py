@@ -41,8 +41,13 @@ class JointModel(nn.Module):
             return Losses(self.loss(predicted, None, batch), predicted.new_zeros(len(predicted)))
         frozen = not learn_maps and any(True for _ in self.density_map.parameters())
         maps = self._frozen_maps(batch) if frozen else self.density_map(batch, batch.windows)
+        maps = maps.detach() if self.density_map.looks_ahead else maps
         refinement = self.density_map.refinement_loss(maps, batch, batch.windows)
-        return Losses(self.loss(predicted, _flip(maps, batch.flipped), batch), refinement)
+        return Losses(self.compare(predicted, maps, batch), refinement)
+
+    def compare(self, predicted: Tensor, maps: Tensor, batch: Batch) -> Tensor:
+        """The counting loss of each image (B,): what the counter saw mirrored is compared with the mirrored map."""
+        return self.loss(predicted, flip(maps, batch.flipped), batch)
 
     def annotation(self, batch: Batch) -> Tensor:
         """The annotation maps of a batch's crops, (B, 1, h, w) people per cell times the target scale."""
@@ -63,7 +68,7 @@ class JointModel(nn.Module):
         """What the counter learns from for one whole image, (h, w) people per cell.
 
         dots (N, 2) in pixels, size (H, W), annotation (ceil(H/4), ceil(W/4)) people per 4 px cell. The image, (H, W, 3)
-        uint8, is looked at by image attention alone, which does not work without it."""
+        uint8, is looked at by image attention and by kernels, which do not work without it."""
         window = whole(size, self.stride)
         batch = Batch(
             images=torch.zeros(1, 3, 0, 0),
@@ -93,5 +98,6 @@ class JointModel(nn.Module):
         return next(self.counter.parameters()).device
 
 
-def _flip(maps: Tensor, flipped: Tensor) -> Tensor:
+def flip(maps: Tensor, flipped: Tensor) -> Tensor:
+    """(B, 1, h, w), mirrored left to right where `flipped` (B,) says so."""
     return torch.where(flipped[:, None, None, None], maps.flip(-1), maps)

@@ -20,7 +20,7 @@ from components.prepared import Prepared, Row
 
 T = TypeVar("T")
 PAD_COLOUR = np.array((124, 116, 104), np.uint8)  # ImageNet's mean: zero after standardisation
-TRAINING, WARM_UP = 0, 1  # streams of random numbers: drawing from one leaves the other as it was
+TRAINING, WARM_UP, OUTER = 0, 1, 2  # streams of random numbers: drawing from one leaves the other as it was
 
 
 class Samples:

@@ -1,0 +1,131 @@
+"""A kernel for every place of the image, predicted from its pixels; each dot adds the kernel of the place where it is.
+
+Wan, Wang, Chan, "Kernel-based Density Map Generation for Dense Object Counting", TPAMI 2020. Four 3 x 3 convolutions,
+each with a 2 x 2 maximum and a leaky ReLU behind it (theirs in the other order: the same numbers from four times the
+work), and a last one to s x s features, at 1/16: a kernel on the counter's grid for each square of 16 px. It is made
+non-negative and sums to 1, so no second loss is needed. Their loss is `squared_error` with `cosine: 10`, at a target
+scale of 1.
+
+Four things are otherwise than in the authors' code: a kernel lies centred on its dot's cell, and not up and left of it;
+what the border of the image cuts off comes back, so each dot weighs 1; a flat kernel stays flat, where theirs is 0/0;
+and every image of a batch has its own kernels, where theirs all have the first one's."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor, nn
+
+from components.crowd import Batch, DensityMap, Window, cells
+from components.density_maps.learned._kernels import cells_of
+from components.density_maps.windows import photographs, run_wider
+from components.networks import Initialisation, initialise
+from components.params import Optimiser, Options
+
+FEATURES = (3, 32, 64, 128, 128)
+PLACE = 16  # pixels: side of the squares that share a kernel
+FIELD = 31  # pixels around its square that a kernel depends on
+TINY = (
+    1e-6  # added to each cell of a kernel: one whose cells are all alike, or all cut off but its smallest, stays whole
+)
+
+
+class Params(Options):
+    """`positive`: how a kernel is made non-negative before it is divided by its sum."""
+
+    side: int = Field(9, ge=5, le=15, description="cells of the counter's grid, odd")
+    positive: Literal["minimum", "softmax"] = "minimum"
+    update_every: int = Field(1, ge=1)
+    warm_up: int = Field(150, ge=0, description="steps alone towards the annotation map, before the counter starts")
+    warm_up_lr: float = Field(1e-3, gt=0)
+    initialisation: Initialisation = "he"
+    optimiser: Optimiser = Optimiser(lr=1e-4)
+
+    @field_validator("side")
+    @classmethod
+    def _odd(cls, side: int) -> int:
+        if side % 2 == 0:
+            raise ValueError(f"{side} is even, and such a kernel has no cell in its middle; write {side - 1}")
+        return side
+
+
+PRESETS = {"paper": {"warm_up": 0, "initialisation": "normal", "optimiser": {"kind": "adam", "lr": 1e-7}}}
+
+
+def build(params: Params, stride: int, scale: float) -> Kernels:
+    return Kernels(params, stride, scale)
+
+
+class Kernels(DensityMap):
+    """Photographs and dots in, maps (B, 1, h, w) out, in people per cell times `scale`."""
+
+    def __init__(self, params: Params, stride: int, scale: float) -> None:
+        super().__init__(params, stride, scale)
+        layers: list[nn.Module] = []
+        for narrow, wide in pairwise(FEATURES):
+            layers += [nn.Conv2d(narrow, wide, 3, padding=1), nn.MaxPool2d(2), nn.LeakyReLU(0.01, inplace=True)]
+        self.layers = nn.Sequential(*layers, nn.Conv2d(FEATURES[-1], params.side**2, 3, padding=1))
+        initialise(self, params.initialisation)
+
+    def forward(self, batch: Batch, windows: list[Window]) -> Tensor:
+        """The maps of a batch at `windows`, (B, 1, h, w): those of the whole images, cut.
+
+        The net sees squares of 16 px as they lie in the whole image, and as far around as a kernel depends on."""
+        margin = self.params.side // 2 * self.stride + FIELD
+        return run_wider(partial(self._run, batch), batch, windows, margin, self.stride, PLACE)
+
+    def _run(self, batch: Batch, numbers: list[int], windows: list[Window]) -> Tensor:
+        images = photographs(batch, numbers, windows).contiguous(memory_format=torch.channels_last)
+        predicted = self.layers(images)
+        found = [self._dots(batch, *pair) for pair in zip(numbers, windows, strict=True)]
+        on, here, limits = (torch.cat(each) for each in zip(*found, strict=True))
+        which = torch.repeat_interleave(torch.tensor([len(each) for each, _, _ in found])).to(on.device)
+        columns, rows = (here * self.stride // PLACE).unbind(dim=1)
+        inside = within(on, limits, self.params.side)
+        kernels = normalised(predicted[which, :, rows, columns].view_as(inside), inside, self.params.positive)
+        shape = (len(numbers), windows[0].height // self.stride, windows[0].width // self.stride)
+        return self.scale * added(kernels, here, which, shape)
+
+    def _dots(self, batch: Batch, number: int, window: Window) -> tuple[Tensor, Tensor, Tensor]:
+        """Of an image's D dots in the window, (D, 2) each, x and y in cells: where they are in the image and in the
+        window, and how large the image is."""
+        on = cells_of(batch.dots[number], batch.sizes[number], self.stride)
+        corner, opposite, limit = (
+            on.new_tensor([cells(x, self.stride), cells(y, self.stride)])
+            for y, x in (
+                (window.top, window.left),
+                (window.top + window.height, window.left + window.width),
+                batch.sizes[number],
+            )
+        )
+        on = on[((on >= corner) & (on < opposite)).all(dim=1)]
+        return on, on - corner, limit.expand_as(on)
+
+
+def within(on: Tensor, limits: Tensor, side: int) -> Tensor:
+    """(D, s, s) bool: the cells of kernels, centred on cells (D, 2), that lie inside images of (D, 2) cells."""
+    reached = on[:, :, None] + torch.arange(side, device=on.device) - side // 2
+    columns, rows = ((reached >= 0) & (reached < limits[:, :, None])).unbind(dim=1)
+    return rows[:, :, None] & columns[:, None, :]
+
+
+def normalised(predicted: Tensor, inside: Tensor, positive: str) -> Tensor:
+    """(D, s, s) -> (D, s, s): non-negative, 0 where not `inside`, and with sum 1."""
+    if positive == "softmax":
+        return predicted.masked_fill(~inside, -torch.inf).flatten(1).softmax(dim=1).view_as(predicted)
+    above = (predicted - predicted.amin(dim=(1, 2), keepdim=True) + TINY) * inside
+    return above / above.sum(dim=(1, 2), keepdim=True)
+
+
+def added(kernels: Tensor, here: Tensor, which: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """Maps (B, 1, h, w) of `shape` with kernels (D, s, s), centred on cells `here` (D, 2) of maps `which` (D,)."""
+    (count, height, width), side = shape, kernels.shape[-1]
+    across, reach, steps = width + side - 1, side // 2, torch.arange(side, device=here.device)
+    rows = which[:, None] * (height + side - 1) + here[:, 1:] + steps  # on maps wider by the kernels' reach
+    places = rows[:, :, None] * across + (here[:, :1] + steps)[:, None, :]
+    wider = kernels.new_zeros(count * (height + side - 1) * across).index_add(0, places.flatten(), kernels.flatten())
+    return wider.view(count, 1, -1, across)[:, :, reach : reach + height, reach : reach + width]
