@@ -22,7 +22,7 @@ from components import plugins
 from components.counters.mcnn import MCNN
 from components.datasets.shanghaitech import Params, build
 from components.evaluation.metrics import mae, rmse
-from components.evaluation.score import score
+from components.evaluation.score import Scene, score
 from components.params import Choice
 from components.stages._prepare.reading import read
 
@@ -56,11 +56,11 @@ def published(data: Path) -> MCNN:
     return network.to(memory_format=torch.channels_last)
 
 
-def images(data: Path, number: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """(id, (H, W, 3) uint8, dots (N, 2) in pixels) of the first training images."""
+def images(data: Path, number: int) -> Iterator[Scene]:
+    """The first training images."""
     dataset = build(Params(root=data / "shanghaitech", part="A"))
     for ready in islice(read(dataset, None, []), number):
-        yield ready.id, ready.pixels, ready.dots
+        yield Scene(ready.id, ready.pixels, ready.dots)
 
 
 def count(network: MCNN, image: Tensor, clipped: list[float]) -> Tensor:

@@ -38,6 +38,7 @@ class RawSample:
     split: str | None = None  # "train", "val" or "test" where the data set is published so divided
     roi: np.ndarray | None = None  # (H, W) bool: the region of interest; people outside it are not counted
     perspective: np.ndarray | None = None  # (H, W) float64: grows with how large a person appears there
+    scene: str = ""  # where a data set is scored scene by scene
 
 
 @runtime_checkable
@@ -76,6 +77,9 @@ class Batch:
     dots: list[Tensor]  # B x (N, 2) float64: all dots of the whole images
     annotations: list[Tensor]  # B x (h, w) float32: whole maps on the counter's grid, people per cell
     photographs: list[np.ndarray] = field(default_factory=list)  # B x (H, W, 3) uint8: whole images, on disk until used
+    regions: list[Tensor] = field(
+        default_factory=list
+    )  # B x (h, w) float32: of each cell, the share that counts; or none
 
     def only(self, index: int) -> Batch:
         """The batch of one of its images."""
@@ -89,6 +93,7 @@ class Batch:
             self.dots[at],
             self.annotations[at],
             self.photographs[at],
+            self.regions[at],
         )
 
     def to(self, device: torch.device) -> Batch:
@@ -100,6 +105,7 @@ class Batch:
             flipped=move(self.flipped),
             dots=[move(each) for each in self.dots],
             annotations=[move(each) for each in self.annotations],
+            regions=[move(each) for each in self.regions],
         )
 
 

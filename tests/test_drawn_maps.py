@@ -15,7 +15,7 @@ from torch import Tensor
 
 from components import plugins
 from components.crowd import Window, block_sum
-from components.density_maps._gaussian import cell_mass, draw
+from components.density_maps._gaussian import cell_mass, draw, draw_within
 from components.params import Choice
 
 SIZES = [(1, 1), (3, 5), (7, 1025), (64, 48), (241, 319)]
@@ -184,7 +184,7 @@ def test_options_that_cannot_be_are_refused(choice: Choice, says: str) -> None:
 def test_every_kind_keeps_its_contract(kind: str, people: int) -> None:
     size = (97, 131)
     dots = np.repeat(scattered(people, size).numpy(), 2, axis=0)  # every dot twice
-    sigmas = _kernel(Choice(kind=kind)).bandwidths(dots)
+    sigmas = _kernel(Choice(kind=kind)).bandwidths(dots, np.full(len(dots), 20.0))
     assert sigmas.shape == (2 * people,)
     assert (sigmas > 0).all()
     assert total(draw(torch.from_numpy(dots), torch.from_numpy(sigmas), size)) == pytest.approx(2 * people, abs=1e-4)
@@ -199,10 +199,34 @@ def test_maps_of_real_photographs_sum_to_their_counts(real: Path, kind: str) -> 
             width, height = image.size
         info = loadmat(folder / f"ground-truth/GT_IMG_{number}.mat")["image_info"][0, 0][0, 0]
         dots = info["location"].clip(0, [width, height])
-        sigmas = _kernel(Choice(kind=kind)).bandwidths(dots)
+        sigmas = _kernel(Choice(kind=kind)).bandwidths(dots, np.full(len(dots), 20.0))
         drawn = draw(torch.from_numpy(dots), torch.from_numpy(sigmas), (height, width))
         assert total(drawn) == pytest.approx(int(info["number"].item()), abs=1e-4)
 
 
 def _kernel(choice: Choice):
     return plugins.build("drawn map", choice.kind, plugins.resolve("drawn map", choice, "maps.mine.kernel"))
+
+
+def test_perspective_bandwidths_follow_the_map_within_their_bounds() -> None:
+    kernel = _kernel(Choice(kind="perspective", factor=0.2, smallest=2, largest=10))
+    np.testing.assert_allclose(kernel.bandwidths(np.zeros((4, 2)), np.array([0, 5, 20, 100])), [2, 2, 4, 10])
+
+
+def test_perspective_without_a_map_says_what_to_choose() -> None:
+    with pytest.raises(ValueError, match="choose adaptive or fixed"):
+        _kernel(Choice(kind="perspective")).bandwidths(np.zeros((1, 2)))
+
+
+def test_within_a_region_every_dot_weighs_1_and_nothing_lies_outside() -> None:
+    """Against the sum over pixels: a region of whole cells, the right half of the image."""
+    dots, sigmas = torch.tensor([[33.0, 20.0], [60.0, 5.0], [60.0, 5.0]]).double(), torch.tensor([6.0, 3.0, 3.0])
+    region = np.zeros((8, 16), np.float32)
+    region[:, 8:] = 1
+    drawn = draw_within(dots, sigmas.double(), (32, 64), region)
+    fine = torch.stack([draw(dots[[i]], sigmas[[i]], (32, 64), side=1) for i in range(3)])
+    fine[:, :, :32] = 0
+    expected = (fine / fine.sum(dim=(1, 2), keepdim=True)).sum(dim=0)
+    assert drawn.sum().item() == pytest.approx(3, abs=1e-6)
+    assert drawn[:, :8].abs().max() == 0
+    np.testing.assert_allclose(drawn, block_sum(expected.numpy(), 4), atol=1e-6)

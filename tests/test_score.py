@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from components.evaluation.score import count_dots, regions, score
+from components.evaluation.score import Scene, count_dots, regions, score
 
 SIZES = [(96, 128), (97, 131), (30, 30), (5, 9)]
 
@@ -21,7 +21,7 @@ def test_a_perfect_map_has_no_error_at_any_level(height, width, stride):
     dots = np.concatenate([dotted(37, height, width), [[width, height], [0, 0], [0, 0], [width, 0]]])
     shape = (-(-height // stride), -(-width // stride))
     perfect = torch.from_numpy(count_dots(dots, shape, stride))[None, None]
-    [result] = score(lambda images: perfect, [("a", np.zeros((height, width, 3), np.uint8), dots)], stride)
+    [result] = score(lambda images: perfect, [Scene("a", np.zeros((height, width, 3), np.uint8), dots)], stride)
     assert (result.truth, result.prediction, result.game) == (41, 41, (0, 0, 0, 0))
 
 
@@ -29,7 +29,7 @@ def test_a_perfect_map_has_no_error_at_any_level(height, width, stride):
 def test_finer_regions_forgive_less_and_level_zero_is_the_count_error(height, width):
     dots, shape = dotted(50, height, width), (-(-height // 4), -(-width // 4))
     predicted = torch.rand(1, 1, *shape)
-    [result] = score(lambda images: predicted, [("a", np.zeros((height, width, 3), np.uint8), dots)], 4)
+    [result] = score(lambda images: predicted, [Scene("a", np.zeros((height, width, 3), np.uint8), dots)], 4)
     assert result.game[0] == pytest.approx(abs(predicted.sum().item() - 50), rel=1e-5)
     assert list(result.game) == pytest.approx(sorted(result.game))
 
@@ -37,7 +37,7 @@ def test_finer_regions_forgive_less_and_level_zero_is_the_count_error(height, wi
 def test_a_person_in_the_wrong_quarter_costs_two_from_level_one_on():
     predicted = torch.zeros(1, 1, 8, 8)
     predicted[0, 0, 7, 7] = 1
-    [result] = score(lambda images: predicted, [("a", np.zeros((32, 32, 3), np.uint8), np.array([[1.0, 1.0]]))], 4)
+    [result] = score(lambda images: predicted, [Scene("a", np.zeros((32, 32, 3), np.uint8), np.array([[1.0, 1.0]]))], 4)
     assert result.game == (0, 2, 2, 2)
 
 
@@ -51,7 +51,7 @@ def test_images_reach_the_counter_whole_as_rgb_planes_and_without_gradients():
         assert not (weight * 1).requires_grad
         return torch.zeros(1, 1, 2, 2)
 
-    [result] = score(predict, [("grey", image, np.zeros((0, 2)))], 4)
+    [result] = score(predict, [Scene("grey", image, np.zeros((0, 2)))], 4)
     assert (result.id, result.truth, result.prediction) == ("grey", 0, 0)
 
 

@@ -45,7 +45,7 @@ class WorldExpo(Pairs):
         """A frame with its scene's region and perspective. Raises ValueError: the frame's file, or its scene's."""
         assert pair.truth is not None
         roi, perspective = self._scene(pair.split, pair.truth.parent.name)
-        return replace(super().sample(pair, problems), roi=roi, perspective=perspective)
+        return replace(super().sample(pair, problems), roi=roi, perspective=perspective, scene=pair.truth.parent.name)
 
 
 def build(params: Params) -> WorldExpo:

@@ -8,6 +8,7 @@ The scripts in common use filter the full image once per dot, truncate at 4 sigm
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -52,6 +53,21 @@ def draw(
     rows = rows if weights is None else weights[near].double()[:, None] * rows
     columns = cell_mass(dots[:, 0], bandwidths, size[1], view.left // side, cells(view.width, side), side)
     return (rows.T @ columns).float()
+
+
+def draw_within(
+    dots: Tensor, sigmas: Tensor, size: tuple[int, int], region: np.ndarray | None, side: int = CELL
+) -> Tensor:
+    """The same for a whole image of which only a region counts: (h, w), the share of each cell.
+
+    Every Gaussian is divided by its mass inside the region, so the map is 0 outside and still sums to N."""
+    if region is None:
+        return draw(dots, sigmas, size, side)
+    shares = torch.from_numpy(region).double()
+    rows = cell_mass(dots[:, 1], sigmas, size[0], 0, cells(size[0], side), side)
+    columns = cell_mass(dots[:, 0], sigmas, size[1], 0, cells(size[1], side), side)
+    inside = ((rows @ shares) * columns).sum(dim=1)
+    return ((rows / inside[:, None]).T @ columns * shares).float()
 
 
 def _reaching(dots: Tensor, sigmas: Tensor, view: Window) -> Tensor:

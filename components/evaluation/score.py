@@ -8,12 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 LEVELS = 4  # GAME(0) to GAME(3): 1, 4, 16 and 64 regions
+
+
+class Scene(NamedTuple):
+    """One image to count, whole. Where there is a `region`, the share of each of the counter's cells that counts,
+    predictions outside it don't; dots outside were left out when the data were prepared."""
+
+    id: str
+    image: np.ndarray  # (H, W, 3) uint8
+    dots: np.ndarray  # (N, 2) pixels
+    region: np.ndarray | None = None  # (ceil(H / stride), ceil(W / stride)) in 0..1
+    name: str = ""  # of the scene, where a data set is scored scene by scene
 
 
 @dataclass(frozen=True)
@@ -24,18 +36,14 @@ class Score:
     truth: float
     prediction: float
     game: tuple[float, float, float, float]
+    scene: str = ""
 
 
-def score(
-    predict: Callable[[Tensor], Tensor], images: Iterable[tuple[str, np.ndarray, np.ndarray]], stride: int
-) -> list[Score]:
-    """Score whole images one by one, without gradients.
-
-    predict  maps (1, 3, H, W) uint8 to (1, 1, ceil(H / stride), ceil(W / stride)) people per cell
-    images   (id, (H, W, 3) uint8, dots (N, 2) in pixels)
-    """
+def score(predict: Callable[[Tensor], Tensor], images: Iterable[Scene], stride: int) -> list[Score]:
+    """Score whole images one by one, without gradients; `predict` maps (1, 3, H, W) uint8 to people per cell,
+    (1, 1, ceil(H / stride), ceil(W / stride))."""
     with torch.no_grad():
-        return [compare(id, predict(as_batch(image)), dots, stride) for id, image, dots in images]
+        return [compare(each, predict(as_batch(each.image)), stride) for each in images]
 
 
 def as_batch(image: np.ndarray) -> Tensor:
@@ -43,12 +51,18 @@ def as_batch(image: np.ndarray) -> Tensor:
     return torch.from_numpy(np.array(image.transpose(2, 0, 1), order="C"))[None]
 
 
-def compare(id: str, predicted: Tensor, dots: np.ndarray, stride: int) -> Score:
-    """The score of a predicted map (1, 1, h, w), people per cell of `stride` pixels, against dots (N, 2) in pixels."""
-    people = predicted[0, 0].double().cpu().numpy()
-    errors = people - count_dots(dots, people.shape, stride)
+def compare(scene: Scene, predicted: Tensor, stride: int) -> Score:
+    """The score of a predicted map (1, 1, h, w), people per cell of `stride` pixels, against an image's dots."""
+    people = within(predicted[0, 0].double().cpu().numpy(), scene.region)
+    errors = people - count_dots(scene.dots, people.shape, stride)
     levels = [float(np.abs(regions(errors, 2**level)).sum()) for level in range(LEVELS)]
-    return Score(id, float(len(dots)), float(people.sum()), (levels[0], levels[1], levels[2], levels[3]))
+    game = (levels[0], levels[1], levels[2], levels[3])
+    return Score(scene.id, float(len(scene.dots)), float(people.sum()), game, scene.name)
+
+
+def within(people: np.ndarray, region: np.ndarray | None) -> np.ndarray:
+    """What counts of a map (h, w): of each cell, the share that lies in the region of interest."""
+    return people if region is None else people * region
 
 
 def count_dots(dots: np.ndarray, shape: tuple[int, ...], stride: int) -> np.ndarray:

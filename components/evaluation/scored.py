@@ -15,7 +15,13 @@ from components.prepared import whole_table
 
 GAMES = [f"game_{level}" for level in range(LEVELS)]
 SCHEMA = pa.schema(
-    [("seed", pa.int64()), ("id", pa.string()), ("truth", pa.float64()), ("prediction", pa.float64())]
+    [
+        ("seed", pa.int64()),
+        ("id", pa.string()),
+        ("scene", pa.string()),
+        ("truth", pa.float64()),
+        ("prediction", pa.float64()),
+    ]
     + [(name, pa.float64()) for name in GAMES]
 )
 
@@ -29,6 +35,7 @@ class Scored:
     truth: np.ndarray
     prediction: np.ndarray
     game: np.ndarray
+    scenes: tuple[str, ...] = ()  # of each image; "" where the data set names none
 
     def take(self, seeds: np.ndarray, images: np.ndarray) -> Scored:
         """The same scores at these positions, which may repeat."""
@@ -38,6 +45,7 @@ class Scored:
             self.truth[images],
             self.prediction[np.ix_(seeds, images)],
             self.game[np.ix_(seeds, images)],
+            tuple(self.scenes[i] for i in images) if self.scenes else (),
         )
 
 
@@ -53,13 +61,14 @@ def gather(scores: Mapping[int, list[Score]]) -> Scored:
         np.array([score.truth for score in scores[seeds[0]]]),
         np.array([[score.prediction for score in scores[seed]] for seed in seeds]),
         np.array([[score.game for score in scores[seed]] for seed in seeds]),
+        tuple(score.scene for score in scores[seeds[0]]),
     )
 
 
 def write(path: Path, scores: Mapping[int, list[Score]]) -> None:
     """One row per seed and image, in the order of the seeds."""
     rows = [
-        {"seed": seed, "id": score.id, "truth": score.truth, "prediction": score.prediction}
+        {"seed": seed, "id": score.id, "scene": score.scene, "truth": score.truth, "prediction": score.prediction}
         | dict(zip(GAMES, score.game, strict=True))
         for seed in sorted(scores)
         for score in scores[seed]
@@ -73,5 +82,5 @@ def read(path: Path) -> Scored:
     scores: dict[int, list[Score]] = {}
     for row in whole_table(path, SCHEMA).to_pylist():
         game = tuple(row[name] for name in GAMES)
-        scores.setdefault(row["seed"], []).append(Score(row["id"], row["truth"], row["prediction"], game))
+        scores.setdefault(row["seed"], []).append(Score(row["id"], row["truth"], row["prediction"], game, row["scene"]))
     return gather(scores)

@@ -33,7 +33,8 @@ def fingerprint(values: Any, files: Iterable[Path]) -> str:
 def data_files(prepared: Path, maps: Path) -> list[Path]:
     """The files that a run reads. Raises ValueError where one of the folders is not whole."""
     Prepared(prepared), Pack(maps)
-    return [prepared / "manifest.parquet", *sorted((prepared / "images").iterdir()), *sorted(maps.iterdir())]
+    packs = (prepared / "images", prepared / "regions", maps)
+    return [prepared / "manifest.parquet", *(file for pack in packs for file in sorted(pack.glob("*.npy")))]
 
 
 def file_hash(files: Iterable[Path]) -> str:

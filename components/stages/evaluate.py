@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from components.evaluation import scored
 from components.evaluation.metrics import METRICS, measure
-from components.evaluation.score import Score, score
+from components.evaluation.score import Scene, Score, score
 from components.params import Study
 from components.prepared import Prepared
 from components.stages._command import entry, run
@@ -33,12 +31,13 @@ def score_seed(prepared: Prepared, layout: Layout, name: str, seed: int) -> list
     if not prepared.split(SPLIT):
         raise ValueError(f"{prepared.folder}: has no {SPLIT} images; give its entry a larger split.{SPLIT}")
     model = runs.load(layout.run(name, seed)).model
-    return score(model.predict, images_to_count(prepared), model.stride)
+    return score(model.predict, images_to_count(prepared, model.stride), model.stride)
 
 
-def images_to_count(prepared: Prepared) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """(id, (H, W, 3) uint8, dots (N, 2) in pixels) of every test image."""
-    return ((row.id, prepared.images[row.number], row.dots) for row in prepared.split(SPLIT))
+def images_to_count(prepared: Prepared, stride: int) -> Iterator[Scene]:
+    """Every test image, for a counter of this stride."""
+    for row in prepared.split(SPLIT):
+        yield Scene(row.id, prepared.images[row.number], row.dots, prepared.region(row, stride), row.scene)
 
 
 def _line(scores: list[Score]) -> str:

@@ -5,6 +5,7 @@ everything beside it is complete. The same raw data and params give the same byt
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def prepare(entry: DatasetEntry, where: str, title: str, folder: Path) -> None:
     (folder / "manifest.parquet").unlink(missing_ok=True)
     problems: list[Problem] = []
     images = read(dataset, entry.longest_side, problems)
-    rows, halves = survey(_packed(shown(images, title, len(dataset), "images"), folder / "images"))
+    rows, halves = survey(_packed(shown(images, title, len(dataset), "images"), folder))
     if not rows:
         raise none_usable(where, len(dataset), problems)
     ids, groups = [row["id"] for row in rows], [row["group"] for row in rows]
@@ -54,12 +55,22 @@ def _dataset(entry: DatasetEntry, where: str) -> Dataset:
     return plugins.build("dataset", entry.source.kind, options)
 
 
-def _packed(images: Iterable[Ready], folder: Path) -> Iterator[Ready]:
-    """The same images, each packed before it is passed on."""
-    with PackWriter(folder, np.uint8) as pack:
+def _packed(images: Iterable[Ready], folder: Path) -> Iterator[tuple[Ready, int | None]]:
+    """The same images, each packed before it is passed on, and the number of its region of interest.
+
+    Images of one scene share a region, which is packed once."""
+    known: dict[bytes, int] = {}
+    with PackWriter(folder / "images", np.uint8) as pack, PackWriter(folder / "regions", np.uint8) as regions:
         for image in images:
             pack.append(image.pixels)
-            yield image
+            yield image, None if image.region is None else _numbered(image.region, known, regions)
+
+
+def _numbered(region: np.ndarray, known: dict[bytes, int], pack: PackWriter) -> int:
+    mark = hashlib.sha256(region.tobytes() + str(region.shape).encode()).digest()
+    if mark not in known:
+        pack.append(region)
+    return known.setdefault(mark, len(known))
 
 
 def _settle(rows: list[dict[str, Any]], splits: list[str], images: Path) -> list[dict[str, Any]]:

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from components import plugins
-from components.density_maps._gaussian import draw
+from components.crowd import CELL
+from components.density_maps._gaussian import draw_within
 from components.density_maps.drawn import Kernel
 from components.packing import PackWriter
 from components.params import Study
@@ -22,18 +23,30 @@ from components.stages._progress import shown
 def rasterize(study: Study, layout: Layout, name: str) -> None:
     """Write the maps of `maps.<name>`. Raises ValueError: no such entry, kind or option, or data not prepared."""
     chosen = entry(study.maps, name, "maps", study)
-    options = plugins.resolve("drawn map", chosen.kernel, f"{layout.params}: maps.{name}.kernel")
+    where = f"{layout.params}: maps.{name}.kernel"
+    options = plugins.resolve("drawn map", chosen.kernel, where)
     kernel = plugins.build("drawn map", chosen.kernel.kind, options)
-    rows = Prepared(layout.prepared(chosen.dataset)).rows
+    prepared = Prepared(layout.prepared(chosen.dataset))
     with PackWriter(layout.maps(name), np.float32) as pack:
-        for row in shown(rows, f"rasterize {name}", len(rows), "maps"):
-            pack.append(annotation_map(row, kernel))
+        for row in shown(prepared.rows, f"rasterize {name}", len(prepared.rows), "maps"):
+            pack.append(annotation_map(row, _bandwidths(kernel, row, where), prepared.region(row, CELL)))
 
 
-def annotation_map(row: Row, kernel: Kernel) -> np.ndarray:
-    """The map (ceil(H/4), ceil(W/4)) float32 of one image, people per cell; `kernel` gives its dots' bandwidths."""
-    sigmas = torch.from_numpy(kernel.bandwidths(row.dots))
-    drawn = draw(torch.from_numpy(row.dots), sigmas, (row.height, row.width)).numpy()
+def _bandwidths(kernel: Kernel, row: Row, where: str) -> np.ndarray:
+    try:
+        return kernel.bandwidths(row.dots, row.perspective)
+    except ValueError as error:
+        raise ValueError(f"{where}: {row.id}: {error}") from None
+
+
+def annotation_map(row: Row, bandwidths: np.ndarray, region: np.ndarray | None = None) -> np.ndarray:
+    """The map (ceil(H/4), ceil(W/4)) float32 of one image, people per cell, of dots with these bandwidths (N,).
+
+    With a region of interest, the share of each cell, the map is 0 outside, and each dot weighs 1 inside: as at the
+    image's border, what is cut off comes back."""
+    drawn = draw_within(
+        torch.from_numpy(row.dots), torch.from_numpy(bandwidths), (row.height, row.width), region
+    ).numpy()
     people = len(row.dots)
     assert abs(drawn.sum(dtype=np.float64) - people) <= 1e-4 * max(1, people), f"{row.id}: a map that loses people"
     return drawn

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from components.evaluation.score import as_batch
+from components.evaluation.score import as_batch, within
 from components.packing import Pack
 from components.params import Study
 from components.prepared import Prepared
@@ -62,9 +62,10 @@ def _draw(folder: Path, prepared: Prepared, maps: Pack) -> None:
     figures.curves(folder / "metrics.csv", folder / "curves.png")
     examples = []
     for row in prepared.split("val")[:EXAMPLES]:
-        image = prepared.images[row.number]
-        truth = model.target_map(row.dots, (row.height, row.width), maps[row.number], image)
-        examples.append((row.id, image, truth, model.predict(as_batch(image))[0, 0].cpu().numpy()))
+        image, region = prepared.images[row.number], prepared.region(row, model.stride)
+        truth = model.target_map(row.dots, (row.height, row.width), maps[row.number], image, region)
+        people = model.predict(as_batch(image))[0, 0].cpu().numpy()
+        examples.append((row.id, image, truth, within(people, region)))
     figures.predictions(examples, folder / "predictions.png")
 
 

@@ -67,7 +67,7 @@ def outer_gradient(model: JointModel, batch: Batch, images: int, step: list[Tens
     ahead = {
         name: (weight - each).detach().requires_grad_() for (name, weight), each in zip(weights, step, strict=True)
     }
-    predicted = functional_call(model.counter, ahead, (batch.images / 255,))
+    predicted = model.asked(functional_call(model.counter, ahead, (batch.images / 255,)), batch)
     loss = block_counts(predicted, model.scale * counted(batch, model.stride), SIDES).sum() / images
     return list(torch.autograd.grad(loss, list(ahead.values())))
 
@@ -84,7 +84,7 @@ def pull(model: JointModel, batch: Batch, direction: list[Tensor]) -> Tensor:
     `direction` is g, in the order of the counter's weights."""
     predicted, along = derivative(model.counter, batch.images / 255, direction)
     predicted.requires_grad_()
-    maps = model.density_map(batch, batch.windows)
+    maps = model.target(batch)
     loss = model.compare(predicted, maps, batch).sum()
     slope = torch.autograd.grad(loss, predicted, create_graph=True)[0]
     return -(slope * along).sum()

@@ -183,7 +183,7 @@ def _map_health(model: JointModel, validation: Samples) -> Record:
     for index in range(min(EXAMPLES, len(validation))):
         batch = validation.whole(index).to(model.device)
         with torch.no_grad():
-            maps.append((model.density_map(batch, batch.windows)[0, 0] / model.scale).cpu().numpy())
+            maps.append((model.target(batch)[0, 0] / model.scale).cpu().numpy())
         annotations.append(batch.annotations[0].cpu().numpy())
     return health(maps, annotations)
 
@@ -199,7 +199,7 @@ def _warm_up(model: JointModel, training: Samples, batch_size: int) -> None:
     for _, (batch, images) in zip(range(options.warm_up), training.endless(batch_size, WARM_UP), strict=False):
         batch = batch.to(model.device)
         optimiser.zero_grad()
-        maps = model.density_map(batch, batch.windows)
+        maps = model.target(batch)
         (squared_error(maps, model.annotation(batch)).sum() / images).backward()
         optimiser.step()
 

@@ -38,16 +38,27 @@ class JointModel(nn.Module):
         """Both losses of each image; without `learn_maps` what a network makes is made once for each image."""
         predicted = self.counter(batch.images / 255)
         if not self.loss.drawn:
-            return Losses(self.loss(predicted, None, batch), predicted.new_zeros(len(predicted)))
+            return Losses(self.compare(predicted, None, batch), predicted.new_zeros(len(predicted)))
         frozen = not learn_maps and any(True for _ in self.density_map.parameters())
-        maps = self._frozen_maps(batch) if frozen else self.density_map(batch, batch.windows)
+        maps = within(self._frozen_maps(batch), batch, self.stride) if frozen else self.target(batch)
         maps = maps.detach() if self.density_map.looks_ahead else maps
         refinement = self.density_map.refinement_loss(maps, batch, batch.windows)
         return Losses(self.compare(predicted, maps, batch), refinement)
 
-    def compare(self, predicted: Tensor, maps: Tensor, batch: Batch) -> Tensor:
-        """The counting loss of each image (B,): what the counter saw mirrored is compared with the mirrored map."""
-        return self.loss(predicted, flip(maps, batch.flipped), batch)
+    def target(self, batch: Batch) -> Tensor:
+        """What the counter learns from, (B, 1, h, w) times the target scale: nothing outside a region of interest."""
+        return within(self.density_map(batch, batch.windows), batch, self.stride)
+
+    def compare(self, predicted: Tensor, maps: Tensor | None, batch: Batch) -> Tensor:
+        """The counting loss of each image (B,): what the counter saw mirrored is compared with the mirrored map, and
+        what it says outside a region of interest is neither asked for nor punished."""
+        return self.loss(self.asked(predicted, batch), None if maps is None else flip(maps, batch.flipped), batch)
+
+    def asked(self, predicted: Tensor, batch: Batch) -> Tensor:
+        """What counts of predictions (B, 1, h, w), which are mirrored where the images are."""
+        if not batch.regions:
+            return predicted
+        return flip(within(flip(predicted, batch.flipped), batch, self.stride), batch.flipped)
 
     def annotation(self, batch: Batch) -> Tensor:
         """The annotation maps of a batch's crops, (B, 1, h, w) people per cell times the target scale."""
@@ -63,12 +74,18 @@ class JointModel(nn.Module):
             return self.counter(images.to(self.device) / 255) / self.scale
 
     def target_map(
-        self, dots: np.ndarray, size: tuple[int, int], annotation: np.ndarray, image: np.ndarray | None = None
+        self,
+        dots: np.ndarray,
+        size: tuple[int, int],
+        annotation: np.ndarray,
+        image: np.ndarray | None = None,
+        region: np.ndarray | None = None,
     ) -> np.ndarray:
         """What the counter learns from for one whole image, (h, w) people per cell.
 
         dots (N, 2) in pixels, size (H, W), annotation (ceil(H/4), ceil(W/4)) people per 4 px cell. The image, (H, W, 3)
-        uint8, is looked at by image attention and by kernels, which do not work without it."""
+        uint8, is looked at by image attention and by kernels, which do not work without it; the region, (h, w), is
+        the share of each of the counter's cells that counts."""
         window = whole(size, self.stride)
         batch = Batch(
             images=torch.zeros(1, 3, 0, 0),
@@ -79,9 +96,10 @@ class JointModel(nn.Module):
             dots=[torch.from_numpy(dots)],
             annotations=[torch.from_numpy(block_sum(np.asarray(annotation), self.stride // CELL))],
             photographs=[] if image is None else [image],
+            regions=[] if region is None else [torch.from_numpy(region)],
         ).to(self.device)
         with torch.inference_mode():
-            return (self.density_map(batch, [window])[0, 0] / self.scale).cpu().numpy()
+            return (self.target(batch)[0, 0] / self.scale).cpu().numpy()
 
     def _frozen_maps(self, batch: Batch) -> Tensor:
         return torch.stack([self._frozen_map(batch.only(index)) for index in range(len(batch.windows))])
@@ -96,6 +114,14 @@ class JointModel(nn.Module):
     @property
     def device(self) -> torch.device:
         return next(self.counter.parameters()).device
+
+
+def within(maps: Tensor, batch: Batch, stride: int) -> Tensor:
+    """What counts of maps (B, 1, h, w) of a batch's windows, not mirrored: all, where there are no regions."""
+    if not batch.regions:
+        return maps
+    seen = zip(batch.regions, batch.windows, batch.sizes, strict=True)
+    return maps * torch.stack([cut(region[None], window, whole(size, stride), stride) for region, window, size in seen])
 
 
 def flip(maps: Tensor, flipped: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import count
 from typing import TypeVar
 
@@ -15,6 +16,7 @@ import torch
 
 from components.crowd import CELL, Batch, Window, block_sum, cells
 from components.density_maps.windows import whole
+from components.evaluation.score import Scene
 from components.packing import Pack
 from components.prepared import Prepared, Row
 
@@ -38,6 +40,7 @@ class Samples:
         seed: int = 0,
     ) -> None:
         self.rows, self.images, self.maps = prepared.split(split), prepared.images, maps
+        self.region = partial(prepared.region, side=stride)
         self.stride, self.crop, self.flip, self.seed = stride, crop, flip, seed
 
     def __len__(self) -> int:
@@ -66,11 +69,11 @@ class Samples:
         size = (self.rows[index].height, self.rows[index].width)
         return self._stack([self._cut(self.rows[index], size, whole(size, self.stride), flipped=False)])
 
-    def scored(self, indices: Iterable[int]) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-        """(id, image, dots) of whole images, for `components.evaluation.score`."""
+    def scored(self, indices: Iterable[int]) -> Iterator[Scene]:
+        """Whole images, for `components.evaluation.score`."""
         for index in indices:
             row = self.rows[index]
-            yield row.id, self.images[row.number], row.dots
+            yield Scene(row.id, self.images[row.number], row.dots, self.region(row), row.scene)
 
     def _batch(self, places: list[tuple[int, tuple[int, int, int, int]]]) -> Batch:
         return self._stack([self._sample(self.rows[index], np.random.default_rng(key)) for index, key in places])
@@ -104,6 +107,7 @@ class Samples:
             dots=[torch.from_numpy(row.dots)],
             annotations=[torch.from_numpy(np.pad(annotation, short))],
             photographs=[self.images[row.number]],
+            regions=[] if (region := self.region(row)) is None else [torch.from_numpy(np.pad(region, short))],
         )
 
     def _stack(self, samples: list[Batch]) -> Batch:
@@ -116,6 +120,7 @@ class Samples:
             dots=[sample.dots[0] for sample in samples],
             annotations=[sample.annotations[0] for sample in samples],
             photographs=[sample.photographs[0] for sample in samples],
+            regions=[region for sample in samples for region in sample.regions],
         )
 
 

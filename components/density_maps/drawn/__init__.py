@@ -8,5 +8,7 @@ import numpy as np
 class Kernel(Protocol):
     """What `build(Params)` of a file in this folder returns."""
 
-    def bandwidths(self, dots: np.ndarray) -> np.ndarray:
-        """The sigmas (N,), above 0, of dots (N, 2), both in pixels; N may be 0."""
+    def bandwidths(self, dots: np.ndarray, perspective: np.ndarray | None = None) -> np.ndarray:
+        """The sigmas (N,), above 0, of dots (N, 2), both in pixels; N may be 0.
+
+        `perspective` (N,) is what the scene's perspective map says at the dots, if it has one."""

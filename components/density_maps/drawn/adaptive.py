@@ -33,7 +33,7 @@ class Adaptive:
     def __init__(self, params: Params) -> None:
         self.params = params
 
-    def bandwidths(self, dots: np.ndarray) -> np.ndarray:
+    def bandwidths(self, dots: np.ndarray, perspective: np.ndarray | None = None) -> np.ndarray:
         """The sigmas (N,) in pixels of dots (N, 2). Other dots at distance 0 are neighbours like any other."""
         params = self.params
         if len(dots) <= params.neighbours:

@@ -18,7 +18,7 @@ class Fixed:
     def __init__(self, *, sigma: float) -> None:
         self.sigma = sigma
 
-    def bandwidths(self, dots: np.ndarray) -> np.ndarray:
+    def bandwidths(self, dots: np.ndarray, perspective: np.ndarray | None = None) -> np.ndarray:
         """The sigmas (N,) in pixels of dots (N, 2)."""
         return np.full(len(dots), self.sigma)
 

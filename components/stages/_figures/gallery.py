@@ -9,6 +9,7 @@ import numpy as np
 
 from components.crowd import Batch
 from components.density_maps.learned.generated import Generator
+from components.evaluation.score import as_batch, within
 from components.packing import Pack
 from components.params import Study
 from components.prepared import Prepared, Row
@@ -77,7 +78,14 @@ class Gallery:
     def target(self, each: Shown, row: Row) -> np.ndarray:
         """The map (h, w) of one image from which an experiment's counter learns, people per cell."""
         annotation = Pack(self.layout.maps(each.result.experiment.annotation))[row.number]
-        return each.model.target_map(row.dots, (row.height, row.width), annotation, self.prepared.images[row.number])
+        region = self.prepared.region(row, each.model.stride)
+        image = self.prepared.images[row.number]
+        return each.model.target_map(row.dots, (row.height, row.width), annotation, image, region)
+
+    def predicted(self, each: Shown, row: Row) -> np.ndarray:
+        """What an experiment's counter says of one image, (h, w) people per cell, as it is scored."""
+        people = each.model.predict(as_batch(self.prepared.images[row.number]))[0, 0].cpu().numpy()
+        return within(people, self.prepared.region(row, each.model.stride))
 
     def batch(self, each: Shown, row: Row) -> Batch:
         """One whole image, as an experiment's density map reads it."""

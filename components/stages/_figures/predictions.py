@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from components.evaluation.score import as_batch
 from components.prepared import Row
 from components.publish.figures import Panel, counted
 from components.stages._figures.gallery import MOST, Gallery
@@ -20,7 +17,5 @@ def panels(gallery: Gallery) -> list[list[Panel]]:
 
 
 def _predicted(gallery: Gallery, row: Row) -> list[Panel]:
-    image = as_batch(gallery.prepared.images[row.number])
     shown = gallery.alike(gallery.shown)[:MOST]
-    maps = [counted(each.title, np.asarray(each.model.predict(image)[0, 0].cpu())) for each in shown]
-    return [gallery.photograph(row), *maps]
+    return [gallery.photograph(row), *(counted(each.title, gallery.predicted(each, row)) for each in shown)]

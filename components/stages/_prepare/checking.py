@@ -47,7 +47,7 @@ def contents(source: Choice, where: str) -> dict[str, Any]:
     dataset = plugins.build("dataset", source.kind, plugins.resolve("dataset", source, where))
     problems: list[Problem] = []
     images = tqdm(read(dataset, None, problems), source.kind, len(dataset), unit=" images", disable=None)
-    rows, halves = survey(images)
+    rows, halves = survey((image, None) for image in images)
     if not rows:
         raise none_usable(where, len(dataset), problems)
     ids, groups = [row["id"] for row in rows], [row["group"] for row in rows]

@@ -24,6 +24,9 @@ class Ready:
     dots: np.ndarray
     scale: float  # prepared pixels per raw pixel
     sha256: str
+    scene: str
+    perspective: np.ndarray | None  # (N,): at each dot, in prepared pixels per unit
+    region: np.ndarray | None  # (H, W) uint8: of each prepared pixel, the share within the region, of 255
 
 
 def read(dataset: Dataset, longest_side: int | None, problems: list[Problem]) -> Iterator[Ready]:
@@ -31,7 +34,8 @@ def read(dataset: Dataset, longest_side: int | None, problems: list[Problem]) ->
     for sample in dataset.samples(problems):
         try:
             image, sha256 = decode(sample)
-            region = region_of(sample, image.size)
+            region = of_size(sample.roi, image.size, "region of interest")
+            perspective = of_size(sample.perspective, image.size, "perspective map")
         except ValueError as error:
             problems.append(Problem(name(sample), str(error), "the image is left out"))
             continue
@@ -39,7 +43,17 @@ def read(dataset: Dataset, longest_side: int | None, problems: list[Problem]) ->
         dots = inside if region is None else within(inside, region, name(sample), problems)
         small, scale = shrink(image, longest_side)
         stretch = np.array(small.size) / image.size
-        yield Ready(sample.id, sample.split, np.asarray(small), dots * stretch, scale, sha256)
+        yield Ready(
+            id=sample.id,
+            half=sample.split,
+            pixels=np.asarray(small),
+            dots=dots * stretch,
+            scale=scale,
+            sha256=sha256,
+            scene=sample.scene,
+            perspective=None if perspective is None else scale * at_dots(perspective, dots, name(sample), problems),
+            region=None if region is None else shares(region, small.size),
+        )
 
 
 def name(sample: RawSample) -> str:
@@ -88,25 +102,48 @@ def clean(dots: np.ndarray, size: tuple[int, int], file: str, problems: list[Pro
     return kept
 
 
-def region_of(sample: RawSample, size: tuple[int, int]) -> np.ndarray | None:
-    """The region of interest (H, W) bool, if there is one. Raises ValueError: it is not of the image's size."""
-    if sample.roi is not None and sample.roi.shape != size[::-1]:
-        height, width = sample.roi.shape
-        raise ValueError(f"its region of interest is {width} x {height} px, the image {size[0]} x {size[1]} px")
-    return sample.roi
+def of_size(values: np.ndarray | None, size: tuple[int, int], what: str) -> np.ndarray | None:
+    """What the data set says of every pixel (H, W), if it does. Raises ValueError: it is not of the image's size."""
+    if values is not None and values.shape != size[::-1]:
+        height, width = values.shape
+        raise ValueError(f"its {what} is {width} x {height} px, the image {size[0]} x {size[1]} px")
+    return values
 
 
 def within(dots: np.ndarray, region: np.ndarray, file: str, problems: list[Problem]) -> np.ndarray:
     """Dots (N, 2), all inside the image, without those in pixels outside the region of interest (H, W)."""
-    height, width = region.shape
-    columns, rows = np.minimum(dots.astype(int), (width - 1, height - 1)).T
-    kept = dots[region[rows, columns]]
+    kept = dots[_under(region, dots)]
     lost = len(dots) - len(kept)
     if lost:
         problems.append(
             Problem(file, f"{lost} {'dot' if lost == 1 else 'dots'} outside the region of interest", "dropped")
         )
     return kept
+
+
+def at_dots(perspective: np.ndarray, dots: np.ndarray, file: str, problems: list[Problem]) -> np.ndarray:
+    """What the perspective map (H, W) says at the dots (N, 2): (N,), and 0 where it says nothing that is above 0."""
+    values = np.nan_to_num(_under(perspective, dots), posinf=0.0)
+    unknown = int((values <= 0).sum())
+    if unknown:
+        what = f"the perspective map says nothing at {unknown} {'dot' if unknown == 1 else 'dots'}"
+        problems.append(Problem(file, what, "drawn as small as the smallest"))
+    return np.maximum(values, 0.0)
+
+
+def _under(values: np.ndarray, dots: np.ndarray) -> np.ndarray:
+    """The pixels (H, W) in which the dots (N, 2) lie: (N,); a dot on the far edge belongs to the last one."""
+    height, width = values.shape
+    columns, rows = np.minimum(dots.astype(int), (width - 1, height - 1)).T
+    return values[rows, columns]
+
+
+def shares(region: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Of each pixel of the prepared image of `size` (width, height) the share in the region (H, W), of 255; uint8.
+
+    A pixel that has anything of the region keeps a share, so that no dot inside stands where nothing counts."""
+    mask = Image.fromarray(region.astype(np.float32)).resize(size, Image.Resampling.BOX)
+    return np.ceil(255 * np.asarray(mask)).clip(0, 255).astype(np.uint8)
 
 
 def shrink(image: Image.Image, longest_side: int | None) -> tuple[Image.Image, float]:

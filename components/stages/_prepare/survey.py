@@ -12,11 +12,13 @@ from components.stages._prepare.reading import Ready
 Rows = list[dict[str, Any]]
 
 
-def survey(images: Iterable[Ready]) -> tuple[Rows, list[str | None]]:
-    """Rows, with the copies of one picture in one group, and the published half of each image."""
+def survey(images: Iterable[tuple[Ready, int | None]]) -> tuple[Rows, list[str | None]]:
+    """Rows, with the copies of one picture in one group, and the published half of each image.
+
+    With each image comes the number of its region of interest, if it has one."""
     rows, halves, looks = [], [], []
-    for image in images:
-        rows.append(_row(image))
+    for image, region in images:
+        rows.append(_row(image) | {"region": region})
         halves.append(image.half)
         looks.append(copies.look(image.pixels))
     for row, group in zip(rows, copies.groups(looks).tolist(), strict=True):
@@ -40,4 +42,6 @@ def _row(image: Ready) -> dict[str, Any]:
         "x": x,
         "y": y,
         "sha256": image.sha256,
+        "scene": image.scene,
+        "perspective": None if image.perspective is None else image.perspective.tolist(),
     }
