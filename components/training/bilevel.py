@@ -11,9 +11,9 @@ the counter's optimiser: as long as one of Adam's, but along the gradient, it wo
 next to nothing where a weight has had no gradient yet. Eta is such that L_in would fall by a tenth if it were straight,
 whatever its units; it counts as fixed.
 
-v is the derivative of f(X) along g: a difference of two forward passes. Forward-mode automatic differentiation would be
-exact, but takes 1.26 steps of MCNN where this takes 0.73, and not every counter has it. ReLUs that switch between the
-two passes turn v by about 1 % in float32, and in float64 by nothing."""
+v is the derivative of f(X) along g: a difference of two forward passes. Forward-mode automatic differentiation, which
+a counter's own functions would have to offer, does the work of three and costs MCNN
+more than a whole step. In float32 ReLUs that switch between the two passes turn v a little; in float64 they do not."""
 
 from __future__ import annotations
 
