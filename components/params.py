@@ -149,9 +149,12 @@ class Search(Options):
 class Publish(Options):
     """What the tables compare: every experiment with `baseline`, and with the paper's rows under `table`."""
 
-    baseline: Name
+    baseline: str = Field(description="an experiment, or a row of `pooled`")
     published: str | None = Field(None, description="a section of components/publish/published.yaml")
     bootstrap: int = Field(2000, ge=100)
+    pooled: dict[str, tuple[Name, ...]] = Field(
+        {}, description="titles of further rows, and the experiments, such as folds, whose test images each pools"
+    )
 
 
 class Study(Options):
@@ -179,7 +182,10 @@ class Study(Options):
                 )
         for name, search in self.searches.items():
             _known(f"searches.{name}.experiment", search.experiment, self.experiments)
-        _known("publish.baseline", self.publish.baseline, self.experiments)
+        _known("publish.baseline", self.publish.baseline, {**self.experiments, **self.publish.pooled})
+        for title, names in self.publish.pooled.items():
+            for name in names:
+                _known(f"publish.pooled.{title}", name, self.experiments)
         return self
 
 

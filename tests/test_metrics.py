@@ -125,3 +125,19 @@ def test_scores_come_back_from_parquet_as_they_were(tmp_path):
 def test_seeds_scored_on_different_images_are_refused():
     with pytest.raises(ValueError, match="one and the same set of images"):
         scored.gather({0: [Score("a", 1, 1, (0, 0, 0, 0))], 1: [Score("b", 1, 1, (0, 0, 0, 0))]})
+
+
+def test_folds_are_pooled_into_one_test_set_on_the_seeds_they_share() -> None:
+    first = scored.gather({seed: [Score("a", 3.0, 2.0 + seed, (0.0,) * 4)] for seed in (0, 1)})
+    second = scored.gather({seed: [Score("b", 5.0, 9.0, (1.0,) * 4)] for seed in (1, 2)})
+    both = scored.pool([first, second])
+    assert (both.seeds, both.ids) == ((1,), ("a", "b"))
+    np.testing.assert_array_equal(both.prediction, [[3.0, 9.0]])
+    np.testing.assert_array_equal(both.truth, [3.0, 5.0])
+    assert both.game.shape == (1, 2, 4)
+
+
+def test_an_image_that_two_folds_test_is_refused() -> None:
+    part = scored.gather({0: [Score("a", 3.0, 2.0, (0.0,) * 4)]})
+    with pytest.raises(ValueError, match="every image once"):
+        scored.pool([part, part])

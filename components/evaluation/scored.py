@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +47,27 @@ class Scored:
             self.game[np.ix_(seeds, images)],
             tuple(self.scenes[i] for i in images) if self.scenes else (),
         )
+
+
+def pool(parts: Sequence[Scored]) -> Scored:
+    """The images of all parts, on the seeds that they share: the folds of a cross-validation as one test set.
+
+    Raises ValueError where an image stands in two parts, or the parts share no seed."""
+    seeds = [seed for seed in parts[0].seeds if all(seed in part.seeds for part in parts)]
+    ids = tuple(id for part in parts for id in part.ids)
+    if not seeds or len(set(ids)) < len(ids):
+        raise ValueError("must test every image once, and share a seed")
+    alike = [
+        part.take(np.array([part.seeds.index(seed) for seed in seeds]), np.arange(len(part.ids))) for part in parts
+    ]
+    return Scored(
+        tuple(seeds),
+        ids,
+        np.concatenate([part.truth for part in alike]),
+        np.concatenate([part.prediction for part in alike], axis=1),
+        np.concatenate([part.game for part in alike], axis=1),
+        tuple(scene for part in alike for scene in part.scenes),
+    )
 
 
 def gather(scores: Mapping[int, list[Score]]) -> Scored:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from components.evaluation.metrics import METRICS, Difference
+from components.evaluation.metrics import METRICS, Difference, by_scene
 from components.publish import published
 from components.publish.published import PublishedRow
 from components.publish.results import Result, describe, verdict
@@ -57,6 +57,22 @@ def comparisons(found: Sequence[Result], baseline: str, differences: Mapping[str
     )
     head = ("Experiment", "Baseline", "MAE minus baseline's", "By seed", "Beyond noise?")
     return Table("comparisons", "Paired comparison with the baseline", head, rows, (note,))
+
+
+def scenes(found: Sequence[Result], times: int) -> Table:
+    """MAE of every experiment scene by scene, and the mean over the scenes."""
+    names = sorted({scene for result in found for scene in result.scored.scenes})
+    rows = []
+    for result in found:
+        measured = by_scene(result.scored, times)
+        cells = [Measured(measured[name]) if name in measured else "-" for name in (*names, "average")]
+        rows.append((result.title, *cells))
+    head = ("Experiment", *(f"scene {name}" for name in names), "Average")
+    note = (
+        "MAE. The average weighs every scene the same, however many images it has. "
+        f"95 % interval: {times} bootstrap replicates of the seeds, and of the images within their scene."
+    )
+    return Table("scenes", "Scene by scene", head, tuple(rows), (note,))
 
 
 def others(found: Sequence[Result], section: str) -> Table:

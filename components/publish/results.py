@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from components.evaluation.metrics import Difference, Estimate, compare
-from components.evaluation.scored import Scored
+from components.evaluation.metrics import Difference, Estimate, compare, estimate
+from components.evaluation.scored import Scored, pool
 from components.params import Choice, Experiment, Study
 from components.training.plan import loss_of
 
@@ -26,6 +26,26 @@ class Result:
     @property
     def title(self) -> str:
         return self.experiment.title
+
+
+def pooled(found: Sequence[Result], title: str, names: Sequence[str], times: int) -> Result:
+    """One row of several experiments, such as the folds of a cross-validation: their test images, each counted once.
+
+    Raises ValueError where an image is tested twice, or the experiments share no seed."""
+    parts = [result for result in found if result.name in names]
+    try:
+        scores = pool([part.scored for part in parts])
+    except ValueError as error:
+        raise ValueError(f"publish.pooled.{title}: the experiments {error}") from None
+    datasets = " + ".join(dict.fromkeys(part.experiment.dataset for part in parts))
+    return Result(
+        name=title,
+        experiment=parts[0].experiment.model_copy(update={"title": title, "dataset": datasets}),
+        density_map=parts[0].density_map,
+        records=dict(enumerate(record for part in parts for record in part.records.values())),
+        scored=scores,
+        metrics=estimate(scores, times),
+    )
 
 
 def describe_map(study: Study, experiment: Experiment) -> str:

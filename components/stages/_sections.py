@@ -22,7 +22,9 @@ def compose(
         finding=finding,
         sections=(
             *_maps(drawn),
-            Section("Results", tables=(made["results"], made["comparisons"])),
+            Section(
+                "Results", tables=tuple(made[name] for name in ("results", "scenes", "comparisons") if name in made)
+            ),
             Section(
                 "Beside the literature", tables=tuple(made[name] for name in ("beside", "published") if name in made)
             ),

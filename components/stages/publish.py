@@ -30,11 +30,12 @@ PRINTED = ("Experiment", "MAE", "RMSE", "NAE", "GAME(1)", "GAME(2)", "GAME(3)")
 def publish(study: Study, layout: Layout) -> None:
     """Write `published/`, and print where it is and the results themselves."""
     found = [measured(study, layout, name) for name in study.experiments]
-    differences = results.differences(found, study.publish.baseline, study.publish.bootstrap)
-    made = tabulate(study, layout, found, differences)
+    pools = [results.pooled(found, *pool, study.publish.bootstrap) for pool in study.publish.pooled.items()]
+    differences = results.differences([*found, *pools], study.publish.baseline, study.publish.bootstrap)
+    made = tabulate(study, layout, found, pools, differences)
     for table in made.values():
         tables.write(table, layout.published / "tables")
-    finding = results.summary(found, study.publish.baseline, differences)
+    finding = results.summary([*found, *pools], study.publish.baseline, differences)
     drawn = draw(study, layout, found)
     report.write(compose(study, found, finding, made, drawn, layout.params.read_text()), layout.report)
     plain = tables.plain(made["results"].choose(*PRINTED))
@@ -57,13 +58,16 @@ def measured(study: Study, layout: Layout, name: str) -> Result:
     )
 
 
-def tabulate(study: Study, layout: Layout, found: list[Result], differences: dict[str, Difference]) -> dict[str, Table]:
+def tabulate(
+    study: Study, layout: Layout, found: list[Result], pools: list[Result], differences: dict[str, Difference]
+) -> dict[str, Table]:
     """Every table of the study, by the name of its files."""
     wanted, times = study.publish, study.publish.bootstrap
     made = [
-        contents.results(found, times),
+        contents.results([*pools, *found], times),
+        *([contents.scenes(found, times)] if len({name for each in found for name in each.scored.scenes}) > 1 else []),
         contents.beside(found, wanted.published),
-        contents.comparisons(found, wanted.baseline, differences, times),
+        contents.comparisons([*pools, *found], wanted.baseline, differences, times),
         *([contents.others(found, wanted.published)] if wanted.published else []),
         contents.runs(found),
         *(contents.search(name, layout.search(name) / "trials.parquet") for name in _searched(study, layout)),

@@ -51,7 +51,7 @@ class Gallery:
     """`shown`: the baseline first, then the others in the study's order. `rows`: test images, by number of people."""
 
     def __init__(self, study: Study, layout: Layout, found: Sequence[Result]) -> None:
-        baseline = study.publish.baseline
+        baseline = study.publish.pooled.get(study.publish.baseline, (study.publish.baseline,))[0]
         dataset = study.experiments[baseline].dataset
         self.layout, self.prepared = layout, Prepared(layout.prepared(dataset))
         self.rows = sorted(self.prepared.split("test"), key=lambda row: (len(row.dots), row.id))
