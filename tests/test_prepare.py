@@ -270,7 +270,7 @@ def test_the_command_says_mistakes_in_one_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "components.stages.prepare", "tiny", "crowd"]
     ended = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
     assert ended.returncode == 2
-    assert ended.stderr.startswith("prepare: no train_data or test_data in nowhere/part_A, ")
+    assert ended.stderr.startswith("prepare: params/tiny/study.yaml: datasets.crowd.source: root: there is no")
     assert ended.stderr.count("\n") == 1
 
 
