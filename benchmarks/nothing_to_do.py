@@ -13,6 +13,8 @@ NEEDED_SECONDS = 5
 
 
 def main() -> None:
+    if subprocess.run([sys.executable, "-m", "dvc", "status", "--quiet", "dvc.yaml"]).returncode:
+        sys.exit("something is stale, and would run now: give `dotfield run demo` first")
     importing = fastest("-c", "import dvc.repo")
     repro = fastest("-m", "dvc", "repro")
     print(f"import dvc.repo       {importing:5.2f} s")

@@ -59,7 +59,9 @@ def run(study: str) -> None:
         click.echo(f"nothing changed: every stage of {study} is up to date\n\n{layout.summary.read_text()}")
         return
     _check(layout)
-    sys.exit(_dvc("repro", pipeline))
+    if code := _dvc("repro", pipeline):
+        sys.exit(code)
+    click.echo(f"\n{layout.summary.read_text()}")
 
 
 @dotfield.command("check")

@@ -5,15 +5,19 @@ A study names data sets, annotation maps, experiments and searches. Names are DV
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 T = TypeVar("T", bound=BaseModel)
 Preset = Literal["paper", "stable"]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what every generator of random numbers takes
+SEARCHED = ("counter", "density_map", "loss", "training")
+OWN = {"training.epochs", "training.validate_every", "training.workers"}  # a search has these itself
 
 
 class Options(BaseModel):
@@ -48,7 +52,7 @@ class Split(Options):
 
     val: float = Field(0.2, gt=0, lt=1)
     test: float = Field(0.2, gt=0, lt=1)
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
 
 
 class DatasetEntry(Options):
@@ -94,7 +98,7 @@ class Experiment(Options):
     density_map: Choice = Choice(kind="identity")
     loss: Choice = Choice(kind="squared_error")
     preset: Preset = "stable"
-    seeds: tuple[NonNegativeInt, ...] = Field((0,), min_length=1)
+    seeds: tuple[Seed, ...] = Field((0,), min_length=1)
     training: dict[str, Any] = {}
     published: str | None = Field(None, description="the row of the paper that this one stands beside")
 
@@ -122,8 +126,9 @@ class Dimension(Options):
         return self
 
     def examples(self) -> tuple[Any, ...]:
-        """Values that may be drawn: both ends, or every choice."""
-        return self.choice or self.loguniform or self.uniform or ()
+        """Values that may be drawn: both ends and one between, or every choice."""
+        low, high = self.loguniform or self.uniform or (0, 0)
+        return self.choice or (low, high, low + (high - low) / math.pi)
 
 
 class Search(Options):
@@ -134,15 +139,18 @@ class Search(Options):
     epochs: int = Field(10, ge=1)
     grace_epochs: int = Field(1, ge=1, description="ASHA stops no trial before this many epochs")
     concurrent: int = Field(1, ge=1)
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
     space: dict[str, Dimension] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _possible(self) -> Search:
         if self.grace_epochs > self.epochs:
             raise ValueError(f"grace_epochs ({self.grace_epochs}) must not be more than epochs ({self.epochs})")
-        if fixed := {"training.epochs", "training.validate_every"} & set(self.space):
-            raise ValueError(f"space: {sorted(fixed)[0]} is the search's own; give `epochs`")
+        for key in self.space:
+            if key in OWN:
+                raise ValueError(f"space: {key} is the search's own; see its `epochs` and `concurrent`")
+            if key.split(".")[0] not in SEARCHED:
+                raise ValueError(f"space: {key} is not to be searched; keys begin with {', '.join(SEARCHED)}")
         return self
 
 
@@ -210,8 +218,22 @@ def _line(where: str, schema: type[BaseModel], detail: Any) -> str:
         return f"{place}: there is no such option; allowed: {allowed}"
     if detail["type"] == "missing":
         return f"{place}: is missing"
-    message = detail["msg"].removeprefix("Value error, ")
-    return f"{place}: {message}" if detail["type"] == "value_error" else f"{place}: {message}, not {detail['input']!r}"
+    if detail["type"] == "value_error":
+        return f"{place}: {detail['msg'].removeprefix('Value error, ')}"
+    return f"{place}: {_message(detail)}"
+
+
+def _message(detail: Any) -> str:
+    """What pydantic found, in the words of YAML where it has those of Python."""
+    kind, written = detail["type"], f", not {detail['input']!r}"
+    if kind in ("too_short", "too_long"):
+        most = kind == "too_long"
+        number = detail["ctx"]["max_length" if most else "min_length"]
+        entries = "entry" if number == 1 else "entries"
+        return f"must have at {'most' if most else 'least'} {number} {entries}{written if detail['input'] else ''}"
+    if kind in ("model_type", "dict_type"):
+        return f"must be a mapping of keys{written}"
+    return f"{'must be a list' if kind == 'tuple_type' else detail['msg']}{written}"
 
 
 def _in_one_line(error: Exception) -> str:
@@ -220,10 +242,22 @@ def _in_one_line(error: Exception) -> str:
     return f"line {mark.line + 1}: {error.problem}" if mark else " ".join(str(error).split())  # type: ignore[attr-defined]
 
 
+class _Once(yaml.SafeLoader):
+    """YAML in which a key stands once: of two, one would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands twice", key.start_mark)
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else None)
+        return super().construct_mapping(node, deep)
+
+
 def load_study(path: Path) -> Study:
     """Read and check one `study.yaml`. Raises ValueError, which names the file and the key."""
     try:
-        values = yaml.safe_load(path.read_text())
+        values = yaml.load(path.read_text(), _Once)
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file; `dotfield studies` lists the studies") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

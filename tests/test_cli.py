@@ -114,8 +114,8 @@ def test_outside_the_project_is_one_line(tmp_path: Path, typed, monkeypatch: pyt
 
 @pytest.mark.slow
 def test_run_shows_the_table_and_a_failed_stage_its_exit_code(tmp_path: Path) -> None:
-    copy = "mkdir -p out/demo/published && cp table.md out/demo/published/summary.txt && cat table.md"
-    stages = {"publish": {"cmd": copy, "outs": ["out/demo/published"]}}
+    copy = "mkdir -p out/demo/published && cp table.md out/demo/published/summary.txt"
+    stages = {"publish": {"cmd": copy, "deps": ["table.md"], "outs": ["out/demo/published"]}}
     folder = stand_in.repository(tmp_path, stages)
 
     failed = stand_in.command(folder, "dotfield", "run", "demo")
@@ -130,6 +130,12 @@ def test_run_shows_the_table_and_a_failed_stage_its_exit_code(tmp_path: Path) ->
     assert "nothing changed" not in first.stdout
     second = stand_in.command(folder, "dotfield", "run", "demo").stdout
     assert second.startswith("nothing changed: every stage of demo is up to date\n\n| the table |")
+
+    for text in ("| another |\n", "| the table |\n"):
+        (folder / "table.md").write_text(text)
+        shown = stand_in.command(folder, "dotfield", "run", "demo").stdout
+        assert shown.endswith(f"\n{text}\n")
+    assert "is cached - skipping run" in shown
 
 
 @pytest.mark.slow

@@ -123,15 +123,18 @@ with distributed.cluster():
 """
 
 
-def test_a_run_goes_on_after_its_driver_was_killed(made, tmp_path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_goes_on_after_its_driver_was_ended(made, tmp_path, number: int) -> None:
     plan, heard = crowds.plan(epochs=14), []
     command = [sys.executable, "-c", DRIVER, plan.model_dump_json(), *map(str, made), str(tmp_path)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True) as driver:
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    with subprocess.Popen(command, cwd=ROOT, start_new_session=True, **streams) as driver:
         assert driver.stdout
         for line in driver.stdout:
             if line.strip() == "5":
-                os.kill(driver.pid, signal.SIGKILL)
+                os.kill(driver.pid, number)
                 break
+    assert driver.returncode == -number  # of Ctrl-C, Python's own end: not 0, nor an exit without a word
     with distributed.cluster():
         state = trained(plan, made, tmp_path, lambda done, record: heard.append(record["epoch"]) if record else None)
     assert heard

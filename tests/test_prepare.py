@@ -149,6 +149,14 @@ def test_a_grey_image_of_sixteen_bits_keeps_its_greys(tmp_path: Path) -> None:
     assert (np.asarray(image) == grey[:, :, None]).all()
 
 
+@pytest.mark.parametrize("depth", [np.int32, np.float32])
+def test_an_image_of_which_white_is_unknown_is_left_out(tmp_path: Path, depth: type) -> None:
+    """Converted as they stand, greys of 32 bits are all white, and those from 0 to 1 all black."""
+    Image.fromarray(np.linspace(0, 1, 64).reshape(8, 8).astype(depth)).save(tmp_path / "deep.tiff")
+    with pytest.raises(ValueError, match=r"has 32 bits a pixel in mode [IF], of which white is unknown"):
+        decode(RawSample("a", tmp_path / "deep.tiff", np.zeros((0, 2))))
+
+
 @pytest.mark.parametrize("how", ["cut", "empty", "text", "bomb"])
 def test_an_undecodable_image_is_left_out_and_reported(raw: Path, tmp_path: Path, monkeypatch, how: str) -> None:
     image = raw / "part_A/train_data/images/IMG_3.jpg"
@@ -262,7 +270,7 @@ def test_the_command_says_mistakes_in_one_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "components.stages.prepare", "tiny", "crowd"]
     ended = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
     assert ended.returncode == 2
-    assert ended.stderr.startswith("prepare: no train_data or test_data in nowhere/part_A, ")
+    assert ended.stderr.startswith("prepare: params/tiny/study.yaml: datasets.crowd.source: root: there is no")
     assert ended.stderr.count("\n") == 1
 
 

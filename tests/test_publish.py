@@ -8,9 +8,11 @@ import math
 import re
 import shutil
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -18,9 +20,11 @@ from PIL import Image
 
 from components.evaluation import scored
 from components.evaluation.metrics import Difference, Estimate
+from components.evaluation.score import Score
 from components.params import Choice, load_study
 from components.publish import charts, contents, figures, published, report, results, tables
 from components.publish.report import Report, Section
+from components.publish.style import drawing
 from components.publish.tables import Measured, Table
 from components.stages import prepare
 from components.stages._layout import Layout
@@ -85,6 +89,12 @@ def test_latex_is_escaped_and_in_booktabs():
     assert r"\textbackslash{}none \textasciitilde{} \$5\textasciicircum{}2 \#1 & - \\" in text
     assert r"\caption{50 \% of a\_b \& c}" in text
     assert [rule in text for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [True] * 3
+
+
+def test_a_row_of_latex_that_begins_with_a_bracket_is_no_option_of_the_row_above():
+    table = Table("t", "c", ("a", "b"), (("x", "y"), ("[2 cm]", "z"), ("*", "z")))
+    assert r"{}[2 cm] & z \\" in tables.latex(table).splitlines()
+    assert r"{}* & z \\" in tables.latex(table).splitlines()
 
 
 def test_signed_differences_show_their_sign():
@@ -176,6 +186,23 @@ def test_a_search_with_a_failed_trial_is_drawn(tmp_path):
     charts.search(trials(tmp_path / "search"), tmp_path / "search.png")
     with Image.open(tmp_path / "search.png") as page:
         assert page.width > page.height
+
+
+def test_numbers_along_a_dimension_of_a_search_stand_apart(tmp_path):
+    rates = pa.table({"lr": [7.04e-05, 2.69e-04, 1.1e-04], "val_mae": [88.0, 86.3, 87.0]})
+    with drawing(tmp_path / "rates.png", 1, 1, 3.1, 2.6) as (figure, grid):
+        charts._dimension(grid[0][0], rates, "lr")
+        figure.draw_without_rendering()
+        boxes = [label.get_window_extent() for label in grid[0][0].get_xticklabels() if label.get_visible()]
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
+
+
+def test_a_title_with_dollar_signs_is_drawn_as_it_is_written(tmp_path):
+    scores = scored.gather(
+        {0: [Score("a", 3.0, 2.0, (1.0, 1.0, 1.0, 1.0)), Score("b", 5.0, 5.0, (0.0, 0.0, 0.0, 0.0))]}
+    )
+    charts.scatter({r"$\frac{$ for \$5": scores}, tmp_path / "scatter.png")
+    assert (tmp_path / "scatter.png").exists()
 
 
 class Tags(HTMLParser):

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from components.evaluation.metrics import mae
 from components.evaluation.scored import Scored
@@ -78,6 +78,10 @@ def _dimension(axes: Axes, table: pa.Table, name: str) -> None:
     axes.scatter(values, [error for _, error in trials], s=22, color=colour(0))
     if real and 0 < 10 * trials[0][0] < trials[-1][0]:
         axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    elif real:
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.ticklabel_format(axis="x", scilimits=(-2, 4))
     axes.set_title(name.removeprefix("config."))
     axes.margins(x=0.12)
 

@@ -33,6 +33,7 @@ STYLE: dict[Any, Any] = {
     "legend.fontsize": 8.5,
     "xtick.color": GREY,
     "ytick.color": GREY,
+    "text.parse_math": False,  # titles are the user's: a dollar sign is one
 }
 
 

@@ -129,7 +129,9 @@ def _pipes(cells: tuple[Cell, ...]) -> str:
 
 
 def _ampersands(cells: tuple[Cell, ...]) -> str:
-    return " & ".join(escape_latex(str(cell)) for cell in cells) + r" \\"
+    r"""A row; the braces before a bracket keep it from being read as the room below the row above: `\\ [2 cm]`."""
+    row = " & ".join(escape_latex(str(cell)) for cell in cells) + r" \\"
+    return "{}" + row if row.startswith(("[", "*")) else row
 
 
 def _apart(cell: Cell, apart: bool) -> list[str | float]:

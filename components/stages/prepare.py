@@ -52,6 +52,9 @@ def prepare(entry: DatasetEntry, where: str, title: str, folder: Path) -> None:
 
 def _dataset(entry: DatasetEntry, where: str) -> Dataset:
     options = plugins.resolve("dataset", entry.source, where)
+    root = getattr(options, "root", None)
+    if root is not None and not root.is_dir():
+        raise ValueError(f"{where}: root: there is no folder {root}; set it to the one that holds the data set")
     return plugins.build("dataset", entry.source.kind, options)
 
 

@@ -28,7 +28,7 @@ PRINTED = ("Experiment", "MAE", "RMSE", "NAE", "GAME(1)", "GAME(2)", "GAME(3)")
 
 
 def publish(study: Study, layout: Layout) -> None:
-    """Write `published/`, and print where it is and the results themselves."""
+    """Write `published/`, and print where it is."""
     found = [measured(study, layout, name) for name in study.experiments]
     pools = [results.pooled(found, *pool, study.publish.bootstrap) for pool in study.publish.pooled.items()]
     differences = results.differences([*found, *pools], study.publish.baseline, study.publish.bootstrap)
@@ -40,7 +40,7 @@ def publish(study: Study, layout: Layout) -> None:
     report.write(compose(study, found, finding, made, drawn, layout.params.read_text()), layout.report)
     plain = tables.plain(made["results"].choose(*PRINTED))
     layout.summary.write_text(f"{plain}\n\nreport: {layout.report}\ntables: {layout.results.parent}\n")
-    print(layout.summary.read_text())
+    print(f"{study.title}: {layout.report}, {layout.results}")
 
 
 def measured(study: Study, layout: Layout, name: str) -> Result:

@@ -55,6 +55,13 @@ class Group(World):
             distributed.broadcast(tensor.data, src=0)
 
 
+class _Trainer(TorchTrainer):
+    """Ctrl-C stays Python's: Ray's own handler ends the process without a word, and stays on after the training."""
+
+    def _register_sigint_handler(self, controller: Any) -> None:
+        pass
+
+
 @contextmanager
 def cluster() -> Iterator[None]:
     """The Ray cluster that RAY_ADDRESS names, or one of this machine's own for the time of the block."""
@@ -99,7 +106,7 @@ def train(
     workers = plan.training.workers
     filesystem, root = opened(storage)
     with cluster(), _listening(progress) as (queue, mistakes):
-        result = TorchTrainer(
+        result = _Trainer(
             _work,
             train_loop_config={
                 "plan": plan,

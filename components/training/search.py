@@ -30,7 +30,7 @@ from components.training.plan import Plan, assemble, samples, with_values
 class TrialResult(NamedTuple):
     """One trial: `status` is completed, stopped early or failed; `val_mae` is its smallest."""
 
-    trial: int
+    trial: int  # from 1
     status: str
     epochs: int
     val_mae: float  # NaN where it failed
@@ -46,7 +46,8 @@ def search(
     `say` (it can be pickled) hears of each trial that ends. Raises ValueError for a key that the experiment does not
     have, or where every trial failed."""
     for key, dimension in options.space.items():
-        with_values(plan, {key: dimension.examples()[0]}, "searches")
+        for value in dimension.examples():
+            with_values(plan, {key: value}, "searches")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one prints tables whatever the verbosity
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     samples(plan, options.seed, prepared, maps, assemble(plan, options.seed).stride)
@@ -137,7 +138,7 @@ class _Lines(tune.Callback):
 
 
 def _trial_result(result: tune.Result, options: Search) -> TrialResult:
-    number = int(Path(result.path).name.removeprefix("_trial_").split("_")[1]) - 1  # _trial_<id>_<number>_...
+    number = int(Path(result.path).name.removeprefix("_trial_").split("_")[1])  # _trial_<id>_<number>_...
     history, config = result.metrics_dataframe, result.config or {}
     values = {key: config[key] for key in options.space}
     if history is None or history.empty or result.error:

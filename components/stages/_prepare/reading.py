@@ -64,21 +64,26 @@ def name(sample: RawSample) -> str:
 def decode(sample: RawSample) -> tuple[Image.Image, str]:
     """The RGB image, turned as its EXIF orientation says, and the SHA-256 of the raw bytes.
 
-    Raises ValueError: what cannot be decoded, or is larger than Pillow's bound on pixels (a decompression bomb)."""
+    Raises ValueError: what cannot be decoded, has 32 bits a pixel, or is larger than Pillow's bound on pixels (a
+    decompression bomb)."""
     if not isinstance(sample.image, Path):
         pixels = np.asarray(sample.image)
         return Image.fromarray(pixels), hashlib.sha256(pixels.tobytes()).hexdigest()
     try:
         as_error = warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning)
         with as_error, Image.open(sample.image) as image:
-            upright = _eight_bits(ImageOps.exif_transpose(image)).convert("RGB")
+            upright = ImageOps.exif_transpose(image)
     except Exception as error:  # a damaged file fails in Pillow's decoders with errors of any type
         raise ValueError(f"cannot be decoded ({type(error).__name__})") from None
-    return upright, hashlib.sha256(sample.image.read_bytes()).hexdigest()
+    return _eight_bits(upright).convert("RGB"), hashlib.sha256(sample.image.read_bytes()).hexdigest()
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """A grey image of 16 bits as one of 8: converted as it stands, all above 255 of 65,535 would be white."""
+    """A grey image of 16 bits as one of 8: converted as it stands, all above 255 of 65,535 would be white.
+
+    Raises ValueError for one of 32 bits, whose greys may be 0 to 1, to 65,535 or to anything."""
+    if image.mode in ("I", "F"):
+        raise ValueError(f"has 32 bits a pixel in mode {image.mode}, of which white is unknown; save it with 8")
     if not image.mode.startswith("I;16"):
         return image
     return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
