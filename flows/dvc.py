@@ -5,6 +5,7 @@ its command running, so whatever ends the flow ends the stage's whole process gr
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -51,9 +52,11 @@ def stages(pipeline: Path) -> list[Stage]:
 
 
 class Runner:
-    """Runs stages; `stop`, from another thread, ends those that run and lets no other one begin."""
+    """Runs stages, `parallel` at the same time; `stop`, from another thread, ends those that run and lets no other
+    one begin."""
 
-    def __init__(self) -> None:
+    def __init__(self, parallel: int = 1) -> None:
+        self._environment = _environment(parallel)
         self._lock = threading.Lock()
         self._running: set[subprocess.Popen[str]] = set()
         self._stopped = False
@@ -89,7 +92,7 @@ class Runner:
                 text=True,
                 errors="replace",
                 start_new_session=True,
-                env=_environment(),
+                env=self._environment,
             )
             self._running.add(process)
         return process
@@ -124,7 +127,9 @@ def _stream(process: subprocess.Popen[str], tell: Callable[[str], None]) -> str:
     return "\n".join(last)
 
 
-def _environment() -> dict[str, str]:
-    """This Python first on PATH, since `dvc.yaml` says `python`, and its lines as they come."""
+def _environment(parallel: int) -> dict[str, str]:
+    """This Python first on PATH, since `dvc.yaml` says `python`, and its lines as they come. Of several stages at the
+    same time each has its part of this machine's CPUs: every one starts a Ray that would otherwise take all."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return os.environ | {"PATH": path, "PYTHONUNBUFFERED": "1"}
+    part = {"RAY_OVERRIDE_RESOURCES": json.dumps({"CPU": max(1, (psutil.cpu_count() or 1) // parallel)})}
+    return os.environ | {"PATH": path, "PYTHONUNBUFFERED": "1"} | (part if parallel > 1 else {})

@@ -30,7 +30,7 @@ def reproduce(study: str = DEMO, parallel: int = 1) -> State | None:
         stages = dvc.stages(_pipeline.write(layout))
     except ValueError as error:
         return Failed(message=str(error))
-    runner = dvc.Runner()
+    runner = dvc.Runner(parallel)
     try:
         states = run_all(stages, runner, parallel)
     except BaseException:

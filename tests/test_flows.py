@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -149,12 +150,18 @@ def test_tables_are_artifacts_and_a_second_run_runs_no_stage(tmp_path: Path, ser
 
 
 def test_independent_stages_run_side_by_side(tmp_path: Path, served: dict[str, str]) -> None:
-    """Each of two stages waits for a file of the other: one after the other they would never end."""
-    meet = "touch {0}.here; for i in $(seq 600); do [ -e {1}.here ] && touch {0} && exit 0; sleep 0.1; done; exit 1"
+    """Each of two stages waits for a file of the other: one after the other they would never end. Each has half of the
+    CPUs for its Ray."""
+    meet = (
+        "touch {0}.here; for i in $(seq 600); do "
+        '[ -e {1}.here ] && echo "$RAY_OVERRIDE_RESOURCES" > {0} && exit 0; sleep 0.1; done; exit 1'
+    )
     stages = {name: stage(meet.format(name, other), out=name) for name, other in (("a", "b"), ("b", "a"))}
     folder = repository(tmp_path, stages)
     result = stand_in.command(folder, *FLOW, "--parallel", "2", env=served)
     assert result.returncode == 0, result.stdout
+    half = max(1, (os.cpu_count() or 1) // 2)
+    assert [json.loads((folder / name).read_text()) for name in ("a", "b")] == [{"CPU": half}] * 2
 
 
 @pytest.mark.parametrize(("number", "where"), [(signal.SIGINT, "serverless"), (signal.SIGTERM, "served")])
