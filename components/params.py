@@ -155,9 +155,12 @@ class Search(Options):
 
 
 class Publish(Options):
-    """What the tables compare: every experiment with `baseline`, and with the paper's rows under `table`."""
+    """What the tables compare: every experiment with `baseline`, and with the paper's figures.
+
+    `tables` are the paper's tables 2 to 10 that are printed in the paper's own shape."""
 
     baseline: str = Field(description="an experiment, or a row of `pooled`")
+    tables: tuple[Annotated[int, Field(ge=2, le=10)], ...] = ()
     published: str | None = Field(None, description="a section of components/publish/published.yaml")
     bootstrap: int = Field(2000, ge=100)
     pooled: dict[str, tuple[Name, ...]] = Field(
@@ -188,13 +191,30 @@ class Study(Options):
                 raise ValueError(
                     f"experiments.{name}.annotation: {experiment.annotation} is drawn for another data set"
                 )
+            self._check_source(name)
         for name, search in self.searches.items():
             _known(f"searches.{name}.experiment", search.experiment, self.experiments)
+            if source := self.source(search.experiment):
+                raise ValueError(f"searches.{name}.experiment: {search.experiment} takes maps of {source}; search that")
         _known("publish.baseline", self.publish.baseline, {**self.experiments, **self.publish.pooled})
         for title, names in self.publish.pooled.items():
             for name in names:
                 _known(f"publish.pooled.{title}", name, self.experiments)
         return self
+
+    def source(self, name: str) -> str | None:
+        """The experiment whose runs, seed by seed, made the density map of an experiment: the one its `run` names."""
+        run = self.experiments[name].density_map.options.get("run")
+        return run if isinstance(run, str) and run in self.experiments else None
+
+    def _check_source(self, name: str) -> None:
+        source, where = self.source(name), f"experiments.{name}.density_map.run"
+        if source is None:
+            return
+        if self.source(source):
+            raise ValueError(f"{where}: {source} takes its own maps of {self.source(source)}; name that")
+        if missing := set(self.experiments[name].seeds) - set(self.experiments[source].seeds):
+            raise ValueError(f"{where}: {source} is not trained with seed {min(missing)}, which {name} has")
 
 
 def _known(where: str, name: str, allowed: dict[str, Any]) -> None:

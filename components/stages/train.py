@@ -1,6 +1,7 @@
 """Train one experiment with each of its seeds: `python -m components.stages.train STUDY EXPERIMENT`.
 
-What is needed to resume is kept until all seeds are done (`components/stages/_state.py`)."""
+What is needed to resume is kept until all seeds are done (`components/stages/_state.py`). Where the density map is that
+of another experiment of the study, each seed takes the run with its own number."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from components.publish import figures
 from components.stages._command import entry, run
 from components.stages._epochs import Epochs
 from components.stages._layout import Layout
-from components.stages._record import data_files, fingerprint, record
+from components.stages._record import data_files, fingerprint, of_seed, record, weights_read
 from components.stages._state import alone, storage
 from components.training import distributed, runs
 from components.training.plan import Plan, plan
@@ -28,11 +29,14 @@ def train(study: Study, layout: Layout, name: str) -> None:
     resolved = plan(study, name)
     prepared, maps = layout.prepared(resolved.dataset), layout.maps(study.experiments[name].annotation)
     files = data_files(prepared, maps)
-    seeds = study.experiments[name].seeds
-    prints = {seed: fingerprint([resolved.model_dump(mode="json", exclude={"title"}), seed], files) for seed in seeds}
+    plans = {seed: of_seed(study, layout, name, seed) for seed in study.experiments[name].seeds}
+    prints = {
+        seed: fingerprint([each.model_dump(mode="json", exclude={"title"}), seed], [*files, *weights_read(each)])
+        for seed, each in plans.items()
+    }
     with distributed.cluster():
         for seed, mark in prints.items():
-            _train_seed(resolved, seed, prepared, maps, layout.run(name, seed), mark)
+            _train_seed(plans[seed], seed, prepared, maps, layout.run(name, seed), mark)
     for mark in prints.values():
         distributed.forget(f"{storage()}/training", mark)
 
