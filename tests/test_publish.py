@@ -30,7 +30,7 @@ from components.stages import prepare
 from components.stages._layout import Layout
 from components.stages._record import data_files, record
 from components.stages.evaluate import evaluate
-from components.stages.publish import measured, publish
+from components.stages.publish import look, publish
 from components.stages.rasterize import rasterize
 from components.stages.search import _write as write_search
 from components.training import runs
@@ -129,10 +129,9 @@ def test_every_published_figure_has_a_source_and_the_methods_are_all_there():
 
 
 def test_the_average_of_a_row_of_worldexpo_is_that_of_its_scenes():
-    notes = {row.method: row for row in published.section("worldexpo") if row.note.startswith("scenes")}
-    generation = notes["Density map generation"]
-    scenes = [float(number) for number in re.findall(r"[\d.]+", generation.note)]
-    assert np.mean(scenes) == pytest.approx(generation.mae, abs=0.05)
+    rows = {row.method: row for row in published.section("worldexpo")}
+    generation = rows["Density map generation"]
+    assert np.mean(generation.scenes) == pytest.approx(generation.mae, abs=0.05)
 
 
 def test_an_unknown_section_is_named_with_those_there_are():
@@ -299,7 +298,7 @@ def test_notes_name_alarms_and_options_and_published_figures_keep_their_own_colu
 def test_a_study_on_a_published_data_set_shows_its_literature_and_its_columns_alone(small, monkeypatch):
     monkeypatch.chdir(small)
     study = load_study(Path("params/small/study.yaml"))
-    found = [measured(study, Layout("small"), name) for name in study.experiments]
+    found = [look(study, Layout("small"), name) for name in study.experiments]
     assert contents.beside(found, "shanghaitech-b").head[3:] == ("MAE published, ShanghaiTech B",)
     others = contents.others(found, "shanghaitech-b")
     assert ("ZIP-B (2025)", "", "5.51", "8.63", "EBC-ZIP 2025", "") in others.rows
@@ -328,7 +327,7 @@ def test_publishing_again_gives_the_same_bytes(small, monkeypatch):
 def test_publishing_what_was_not_evaluated_says_what_to_do(small, monkeypatch, tmp_path):
     study = load_study(small / "params/small/study.yaml")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match=r"fixed\.parquet: is not there; run `dotfield run small`"):
+    with pytest.raises(ValueError, match=r"out/small: Not run: fixed; refined & co\. Run `dotfield run small`"):
         publish(study, Layout("small"))
 
 
