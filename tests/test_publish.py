@@ -30,9 +30,10 @@ from components.stages import prepare
 from components.stages._layout import Layout
 from components.stages._record import data_files, record
 from components.stages.evaluate import evaluate
-from components.stages.publish import look, publish, publish_so_far
+from components.stages.publish import look, publish
 from components.stages.rasterize import rasterize
 from components.stages.search import _write as write_search
+from components.stages.so_far import publish_so_far
 from components.training import runs
 from components.training.fit import fit
 from components.training.plan import assemble, plan, samples
