@@ -1,4 +1,4 @@
-"""What a person types: `dotfield studies`, `run`, `check`, `kinds` and `data check`.
+"""What a person types: `dotfield studies`, `run`, `publish`, `check`, `kinds` and `data check`.
 
 All paths are relative to the project's root."""
 
@@ -63,6 +63,14 @@ def run(study: str) -> None:
     if code := _dvc("repro", pipeline):
         sys.exit(code)
     click.echo(f"\n{layout.summary.read_text()}")
+
+
+@dotfield.command("publish")
+@click.argument("study")
+def publish_study(study: str) -> None:
+    """Publish what there is of STUDY so far, beside DVC's own; experiments that were not run say so."""
+    load(_layout(study))
+    sys.exit(subprocess.run([sys.executable, "-m", "components.stages.so_far", study], check=False).returncode)
 
 
 @dotfield.command("check")

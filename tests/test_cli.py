@@ -99,7 +99,7 @@ def test_a_missing_pipeline_is_one_line(project: Path, typed) -> None:
     assert (code, err) == (2, "dotfield: [Errno 2] No such file or directory: 'dvc.yaml'\n")
 
 
-@pytest.mark.parametrize("command", ["run", "check"])
+@pytest.mark.parametrize("command", ["run", "publish", "check"])
 def test_an_unknown_study_is_one_line(command: str, project: Path, typed) -> None:
     expected = "dotfield: there is no study 'dmeo' in params/; studies: demo\n"
     assert typed(command, "dmeo") == (2, "", expected)

@@ -19,7 +19,7 @@ from components.stages._figures import attention, generators, kernels, maps, pre
 from components.stages._figures.gallery import Gallery
 from components.stages._layout import Layout
 from components.stages.evaluate import evaluate
-from components.stages.publish import measured, publish
+from components.stages.publish import look, publish
 from components.stages.rasterize import rasterize
 from tests.test_publish import _train
 
@@ -68,7 +68,7 @@ def gallery(made: Path, monkeypatch, *names: str) -> Gallery:
     """What figures would look at in a study of these experiments alone, or of all."""
     monkeypatch.chdir(made)
     study, layout = load_study(Path("params/figures/study.yaml")), Layout("figures")
-    return Gallery(study, layout, [measured(study, layout, name) for name in names or study.experiments])
+    return Gallery(study, layout, [look(study, layout, name) for name in names or study.experiments])
 
 
 def test_all_figures_stand_in_the_report(made) -> None:

@@ -30,9 +30,10 @@ from components.stages import prepare
 from components.stages._layout import Layout
 from components.stages._record import data_files, record
 from components.stages.evaluate import evaluate
-from components.stages.publish import measured, publish
+from components.stages.publish import look, publish
 from components.stages.rasterize import rasterize
 from components.stages.search import _write as write_search
+from components.stages.so_far import publish_so_far
 from components.training import runs
 from components.training.fit import fit
 from components.training.plan import assemble, plan, samples
@@ -129,10 +130,9 @@ def test_every_published_figure_has_a_source_and_the_methods_are_all_there():
 
 
 def test_the_average_of_a_row_of_worldexpo_is_that_of_its_scenes():
-    notes = {row.method: row for row in published.section("worldexpo") if row.note.startswith("scenes")}
-    generation = notes["Density map generation"]
-    scenes = [float(number) for number in re.findall(r"[\d.]+", generation.note)]
-    assert np.mean(scenes) == pytest.approx(generation.mae, abs=0.05)
+    rows = {row.method: row for row in published.section("worldexpo")}
+    generation = rows["Density map generation"]
+    assert np.mean(generation.scenes) == pytest.approx(generation.mae, abs=0.05)
 
 
 def test_an_unknown_section_is_named_with_those_there_are():
@@ -299,7 +299,7 @@ def test_notes_name_alarms_and_options_and_published_figures_keep_their_own_colu
 def test_a_study_on_a_published_data_set_shows_its_literature_and_its_columns_alone(small, monkeypatch):
     monkeypatch.chdir(small)
     study = load_study(Path("params/small/study.yaml"))
-    found = [measured(study, Layout("small"), name) for name in study.experiments]
+    found = [look(study, Layout("small"), name) for name in study.experiments]
     assert contents.beside(found, "shanghaitech-b").head[3:] == ("MAE published, ShanghaiTech B",)
     others = contents.others(found, "shanghaitech-b")
     assert ("ZIP-B (2025)", "", "5.51", "8.63", "EBC-ZIP 2025", "") in others.rows
@@ -328,8 +328,55 @@ def test_publishing_again_gives_the_same_bytes(small, monkeypatch):
 def test_publishing_what_was_not_evaluated_says_what_to_do(small, monkeypatch, tmp_path):
     study = load_study(small / "params/small/study.yaml")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match=r"fixed\.parquet: is not there; run `dotfield run small`"):
+    with pytest.raises(ValueError, match=r"out/small: Not run: fixed; refined & co\. Run `dotfield run small`"):
         publish(study, Layout("small"))
+
+
+@pytest.fixture
+def copy(small, monkeypatch, tmp_path) -> Layout:
+    """The small study in a folder of its own, to take something away."""
+    shutil.copytree(small, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    return Layout("small")
+
+
+def results_so_far(layout: Layout) -> dict[str, str]:
+    """MAE of every experiment, as published so far."""
+    with (layout.so_far.published / "tables/results.csv").open() as lines:
+        return {row["Experiment"]: row["MAE"] for row in csv.DictReader(lines)}
+
+
+def test_what_was_not_run_is_said_and_in_no_figure_and_the_pipelines_output_stays(copy, capsys):
+    before = {path: path.read_bytes() for path in copy.published.rglob("*.*")}
+    copy.scores("refined").unlink()
+    publish_so_far(load_study(copy.params), copy)
+    found = results_so_far(copy)
+    assert found["refined & co"] == "not run"
+    assert float(found["fixed"]) > 0
+    assert "Not run: refined & co." in capsys.readouterr().out
+    text = copy.so_far.report.read_text()
+    assert len(Tags(text).images) == 5
+    assert not (copy.so_far.published / "tables/comparisons.md").exists()
+    assert "off by" in text
+    assert {path: path.read_bytes() for path in copy.published.rglob("*.*")} == before
+
+
+def test_without_the_baseline_nothing_is_compared(copy):
+    shutil.rmtree(copy.run("fixed", 5))
+    publish_so_far(load_study(copy.params), copy)
+    assert results_so_far(copy)["fixed"] == "not run"
+    text = copy.so_far.report.read_text()
+    assert "The baseline (fixed) was not run: nothing is compared with it. Not run: fixed." in text
+    assert "Paired comparison" not in text
+
+
+def test_runs_with_other_options_than_the_study_has_now_count_as_not_run(copy):
+    copy.params.write_text(copy.params.read_text().replace("sigma: 4", "sigma: 5"))
+    study = load_study(copy.params)
+    publish_so_far(study, copy)
+    assert results_so_far(copy)["fixed"] == "not run"
+    with pytest.raises(ValueError, match=r"Not run: fixed\. Run `dotfield run small`"):
+        publish(study, copy)
 
 
 @pytest.mark.parametrize(

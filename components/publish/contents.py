@@ -12,35 +12,35 @@ import pyarrow.parquet as pq
 from components.evaluation.metrics import METRICS, Difference, by_scene
 from components.publish import published
 from components.publish.published import PublishedRow
-from components.publish.results import Result, describe, verdict
+from components.publish.results import Asked, Result, describe, measured, settings, verdict
 from components.publish.tables import Cell, Measured, Table
 
 PROBLEMS = 12  # of a data set: as many are shown, the others counted
-SETTINGS = ("Counter", "Density map", "Data", "Resolution", "Preset", "Started from", "Seeds")
+NOT_RUN = "not run"
 
 
-def results(found: Sequence[Result], times: int) -> Table:
+def results(asked: Sequence[Asked], times: int) -> Table:
     """A row per experiment: what was run, and every metric with its interval."""
-    rows = tuple((result.title, *_metrics(result), *_settings(result)) for result in found)
-    head = ("Experiment", *METRICS, *SETTINGS)
+    rows = tuple((each.title, *_metrics(each), *settings(each).values()) for each in asked)
+    head, found = ("Experiment", *METRICS, *settings(asked[0])), measured(asked)
     return Table("results", "Measured here", head, rows, (*_reading(found, times), *_each(found)))
 
 
-def beside(found: Sequence[Result], section: str | None) -> Table:
+def beside(asked: Sequence[Asked], section: str | None) -> Table:
     """MAE of every experiment with the published cells that it stands beside, a column for each data set."""
-    cells = [published.beside(section, result.experiment.counter.kind, result.experiment.published) for result in found]
+    cells = [published.beside(section, each.experiment.counter.kind, each.experiment.published) for each in asked]
     datasets = list(dict.fromkeys(cell.dataset for row in cells for cell in row))
     rows = tuple(
-        (result.title, result.experiment.counter.kind, Measured(result.metrics["MAE"]), *_printed(row, datasets))
-        for result, row in zip(found, cells, strict=True)
+        (each.title, each.experiment.counter.kind, _metrics(each)[0], *_printed(row, datasets))
+        for each, row in zip(asked, cells, strict=True)
     )
     head = ("Experiment", "Counter", "MAE measured here", *(f"MAE published, {dataset}" for dataset in datasets))
     return Table("beside", "Measured here, beside the paper's figures", head, rows, _standing(cells, section))
 
 
-def comparisons(found: Sequence[Result], baseline: str, differences: Mapping[str, Difference], times: int) -> Table:
+def comparisons(asked: Sequence[Asked], baseline: str, differences: Mapping[str, Difference], times: int) -> Table:
     """MAE minus the baseline's, paired by seed and image."""
-    titles = {result.name: result.title for result in found}
+    titles = {each.name: each.title for each in asked}
     rows = tuple(
         (
             titles[name],
@@ -64,8 +64,8 @@ def scenes(found: Sequence[Result], times: int) -> Table:
     names = sorted({scene for result in found for scene in result.scored.scenes})
     rows = []
     for result in found:
-        measured = by_scene(result.scored, times)
-        cells = [Measured(measured[name]) if name in measured else "-" for name in (*names, "average")]
+        errors = by_scene(result.scored, times)
+        cells = [Measured(errors[name]) if name in errors else "-" for name in (*names, "average")]
         rows.append((result.title, *cells))
     head = ("Experiment", *(f"scene {name}" for name in names), "Average")
     note = (
@@ -75,11 +75,11 @@ def scenes(found: Sequence[Result], times: int) -> Table:
     return Table("scenes", "Scene by scene", head, tuple(rows), (note,))
 
 
-def others(found: Sequence[Result], section: str) -> Table:
+def others(asked: Sequence[Asked], section: str) -> Table:
     """What others published on this data set: the study's counters, whole methods, and the newest results."""
-    counters = {result.experiment.counter.kind for result in found}
-    rows = [row for row in published.section(section) if not row.key or row.method.lower() in counters]
-    cells = tuple((row.method, row.map, str(row.mae), _optional(row.rmse), _source(row), row.note) for row in rows)
+    counters = {each.experiment.counter.kind for each in asked}
+    rows = [row for row in published.section(section) if not row.map or row.counter.lower() in counters]
+    cells = tuple((row.method, row.map, str(row.mae), _optional(row.rmse), row.origin, _note(row)) for row in rows)
     note = f"None of these figures is measured here. Setting: {rows[0].setting}. Many were selected on the test half."
     references = dict.fromkeys(f"{row.source}: {row.reference}." for row in rows)
     head = ("Method", "Density map", "MAE", "RMSE", "Source", "Note")
@@ -126,26 +126,16 @@ def data(name: str, report: Mapping[str, Any]) -> Table:
     return Table(f"data-{name}", report["title"], head, rows, (*report["notes"], *found))
 
 
-def _settings(result: Result) -> tuple[Cell, ...]:
-    experiment = result.experiment
-    started = dict.fromkeys(record["started_from"] for record in result.records.values())
-    return (
-        experiment.counter.kind,
-        result.density_map,
-        f"{experiment.dataset}, test, {len(result.scored.ids)} images",
-        "; ".join(dict.fromkeys(f"{record['resolution']} px" for record in result.records.values())),
-        experiment.preset,
-        "; ".join(started),
-        ", ".join(map(str, result.scored.seeds)),
-    )
-
-
-def _metrics(result: Result) -> tuple[Cell, ...]:
-    return tuple(Measured(result.metrics[name], 3 if name == "NAE" else 1) for name in METRICS)
+def _metrics(asked: Asked) -> tuple[Cell, ...]:
+    if not isinstance(asked, Result):
+        return (NOT_RUN,) * len(METRICS)
+    return tuple(Measured(asked.metrics[name], 3 if name == "NAE" else 1) for name in METRICS)
 
 
 def _reading(found: Sequence[Result], times: int) -> list[str]:
-    """How to read the figures."""
+    """How to read the figures, where there are any."""
+    if not found:
+        return []
     empty = max(int((result.scored.truth == 0).sum()) for result in found)
     fewest = min(len(result.scored.seeds) for result in found)
     return [
@@ -198,8 +188,9 @@ def _standing(cells: list[list[PublishedRow]], section: str | None) -> tuple[str
     return (orientation, *(f"Published: {setting}" for setting in settings))
 
 
-def _source(row: PublishedRow) -> str:
-    return ", ".join(part for part in (row.source, row.table) if part)
+def _note(row: PublishedRow) -> str:
+    scenes = f"scenes {', '.join(map(str, row.scenes))}" if row.scenes else ""
+    return "; ".join(part for part in (row.note, scenes) if part)
 
 
 def _short(value: Any) -> str:

@@ -1,12 +1,16 @@
-"""Published figures: `published.yaml` as rows, and which of them an experiment stands beside."""
+"""Published figures: `published.yaml` as rows, which of them an experiment stands beside, and the paper's tables."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from components.params import Choice
 
 FILE = Path(__file__).with_name("published.yaml")
 
@@ -18,20 +22,43 @@ class PublishedRow:
     section: str
     dataset: str
     setting: str
+    test: int | None  # images of the test half
     source: str
     reference: str  # the source in full
     table: str  # "table 3", or nothing where the source is no paper
+    title: str  # of the table
     method: str
+    counter: str  # of the authors' own rows, which an experiment can stand beside
     map: str
     key: str
     mae: float
     rmse: float | None  # where the source prints it
+    scenes: tuple[float, ...]  # MAE of each, where the source prints it
     note: str
+
+    @property
+    def origin(self) -> str:
+        return ", ".join(part for part in (self.source, self.table) if part)
+
+    def beside(self, counter: str, key: str | None) -> bool:
+        """Whether an experiment with this kind of counter and `published` key stands beside the row."""
+        return bool(key) and self.counter.lower() == counter and same(self.key) == same(key)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A table as it is printed: `lines` holds the keys of every line's columns; without lines, a line is a method.
+
+    `columns` is "counters" where these stand across: then a line has one key."""
+
+    columns: tuple[str, ...] | str
+    head: str = ""
+    lines: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def rows() -> list[PublishedRow]:
     """Every published figure, in the order of the file."""
-    content = yaml.safe_load(FILE.read_text())
+    content = _content()
     return [
         _row(content["sources"], name, section, table, row)
         for name, section in content["sections"].items()
@@ -54,26 +81,61 @@ def beside(name: str | None, counter: str, key: str | None) -> list[PublishedRow
 
     Without a section these are cells on other data sets, for orientation alone. A figure printed twice comes once."""
     candidates = rows() if name is None else section(name)
-    found = [row for row in candidates if key and row.key == key and row.method.lower() == counter.lower()]
+    found = [row for row in candidates if row.beside(counter, key)]
     return list({(row.dataset, row.mae): row for row in reversed(found)}.values())[::-1]
+
+
+def same(key: str | None) -> str | None:
+    """The one key of experiments that the paper prints under several."""
+    return _content()["same"].get(key, key)
+
+
+def section_of(source: Choice) -> str | None:
+    """The section of the data set that a study prepares from this source."""
+    for name, section in _content()["sections"].items():
+        if "data" in section and section["data"].items() <= {"kind": source.kind, **source.options}.items():
+            return name
+    return None
+
+
+def paper_table(number: int) -> list[PublishedRow]:
+    """The rows of a table of the paper, in its order."""
+    return [row for row in rows() if row.table == f"table {number}"]
+
+
+def newest(section: str) -> list[PublishedRow]:
+    """The newest results on a data set, which are no table of the paper."""
+    return [row for row in rows() if row.section == section and not row.table]
+
+
+def shape(number: int) -> Shape:
+    return Shape(**_content()["shapes"][number])
+
+
+@cache
+def _content() -> dict[str, Any]:
+    return yaml.safe_load(FILE.read_text())
 
 
 def _row(
     sources: dict[str, Any], name: str, section: dict[str, Any], table: dict[str, Any], row: dict[str, Any]
 ) -> PublishedRow:
     source = sources[row.get("source") or table["source"]]
-    scenes = f"scenes {', '.join(map(str, row['scenes']))}" if "scenes" in row else ""
     return PublishedRow(
         section=name,
         dataset=section["dataset"],
         setting=section["setting"],
+        test=section.get("test"),
         source=source["name"],
         reference=source["title"],
         table=f"table {table['table']}" if "source" in table else "",
-        method=row.get("counter") or row["method"] + (f" ({row['year']})" if "year" in row else ""),
+        title=table["title"],
+        method=(row["method"] if "method" in row else row["counter"]) + (f" ({row['year']})" if "year" in row else ""),
+        counter=row.get("counter", ""),
         map=row.get("map", ""),
         key=row.get("key", ""),
         mae=row["mae"],
         rmse=row.get("rmse"),
-        note="; ".join(note for note in (row.get("note"), scenes) if note),
+        scenes=tuple(row.get("scenes", ())),
+        note=row.get("note", ""),
     )

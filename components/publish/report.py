@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from components.publish.tables import Measured, Table
+from components.publish.tables import Against, Measured, Table
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ def write(report: Report, target: Path) -> None:
     )
     environment.filters["embedded"] = _embedded
     environment.tests["measured"] = lambda cell: isinstance(cell, Measured)
+    environment.tests["against"] = lambda cell: isinstance(cell, Against)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(environment.get_template("report.html.j2").render(report=report))
 

@@ -13,39 +13,43 @@ from components.training.plan import loss_of
 
 
 @dataclass(frozen=True)
-class Result:
-    """One experiment: what was asked for, the records of its runs by seed (manifest.json), and what was measured."""
+class Asked:
+    """One experiment as the study asks for it: there may be nothing measured of it yet."""
 
     name: str
     experiment: Experiment
     density_map: str  # "refined from adaptive"
-    records: Mapping[int, Mapping[str, Any]]
-    scored: Scored
-    metrics: Mapping[str, Estimate]
 
     @property
     def title(self) -> str:
         return self.experiment.title
 
 
-def pooled(found: Sequence[Result], title: str, names: Sequence[str], times: int) -> Result:
+@dataclass(frozen=True)
+class Result(Asked):
+    """One experiment that was run: the records of its runs by seed (manifest.json), and what was measured."""
+
+    records: Mapping[int, Mapping[str, Any]]
+    scored: Scored
+    metrics: Mapping[str, Estimate]
+
+
+def pooled(asked: Sequence[Asked], title: str, names: Sequence[str], times: int) -> Asked:
     """One row of several experiments, such as the folds of a cross-validation: their test images, each counted once.
 
-    Raises ValueError where an image is tested twice, or the experiments share no seed."""
-    parts = [result for result in found if result.name in names]
+    A result where all of them were run. Raises ValueError where an image is tested twice, or they share no seed."""
+    chosen = [each for each in asked if each.name in names]
+    parts, datasets = measured(chosen), " + ".join(dict.fromkeys(each.experiment.dataset for each in chosen))
+    experiment = chosen[0].experiment.model_copy(update={"title": title, "dataset": datasets})
+    row = Asked(title, experiment, chosen[0].density_map)
+    if len(parts) < len(chosen):
+        return row
     try:
         scores = pool([part.scored for part in parts])
     except ValueError as error:
         raise ValueError(f"publish.pooled.{title}: the experiments {error}") from None
-    datasets = " + ".join(dict.fromkeys(part.experiment.dataset for part in parts))
-    return Result(
-        name=title,
-        experiment=parts[0].experiment.model_copy(update={"title": title, "dataset": datasets}),
-        density_map=parts[0].density_map,
-        records=dict(enumerate(record for part in parts for record in part.records.values())),
-        scored=scores,
-        metrics=estimate(scores, times),
-    )
+    records = dict(enumerate(record for part in parts for record in part.records.values()))
+    return Result(row.name, experiment, row.density_map, records, scores, estimate(scores, times))
 
 
 def describe_map(study: Study, experiment: Experiment) -> str:
@@ -69,13 +73,34 @@ def _written(options: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def settings(asked: Asked) -> dict[str, str]:
+    """Under which settings an experiment was run; of one that was not, what the study asks for."""
+    experiment = asked.experiment
+    records = asked.records.values() if isinstance(asked, Result) else ()
+    images = f", test, {len(asked.scored.ids)} images" if isinstance(asked, Result) else ""
+    return {
+        "Counter": experiment.counter.kind,
+        "Density map": asked.density_map,
+        "Data": experiment.dataset + images,
+        "Resolution": "; ".join(dict.fromkeys(f"{record['resolution']} px" for record in records)) or "-",
+        "Preset": experiment.preset,
+        "Started from": "; ".join(dict.fromkeys(record["started_from"] for record in records)) or "-",
+        "Seeds": ", ".join(map(str, asked.scored.seeds if isinstance(asked, Result) else experiment.seeds)),
+    }
+
+
+def measured(asked: Sequence[Asked]) -> list[Result]:
+    """Those that were run."""
+    return [each for each in asked if isinstance(each, Result)]
+
+
 def differences(results: Sequence[Result], baseline: str, times: int) -> dict[str, Difference]:
     """MAE of every other experiment on the baseline's test images minus the baseline's, by name."""
-    [base] = [result for result in results if result.name == baseline]
     return {
         result.name: compare(result.scored, base.scored, times)
+        for base in results
         for result in results
-        if result is not base and _comparable(result, base)
+        if base.name == baseline and result is not base and _comparable(result, base)
     }
 
 
@@ -88,23 +113,34 @@ def verdict(difference: Difference) -> str:
     return "yes: fewer errors" if difference.mae.value < 0 else "yes: more errors"
 
 
-def summary(results: Sequence[Result], baseline: str, found: Mapping[str, Difference]) -> str:
+def summary(asked: Sequence[Asked], baseline: str, found: Mapping[str, Difference]) -> str:
     """The finding in a few sentences, which says no more than the intervals do."""
-    titles = {result.name: result.title for result in results}
-    [base] = [result for result in results if result.name == baseline]
-    mae, seeds = base.metrics["MAE"], len(base.scored.seeds)
-    opening = (
-        f"On {len(base.scored.ids)} test images, the baseline ({base.title}) is off by {mae.value:.1f} people an image "
-        f"(95 % interval {mae.low:.1f} to {mae.high:.1f}, {seeds} {'seed' if seeds == 1 else 'seeds'})."
-    )
+    titles = {each.name: each.title for each in asked}
     better, worse, noise = ([titles[name] for name in names] for names in _sorted(found))
     return " ".join(
         [
-            opening,
+            _opening(next(each for each in asked if each.name == baseline)),
             *([f"Beyond noise, fewer errors: {'; '.join(better)}."] if better else []),
             *([f"Beyond noise, more errors: {'; '.join(worse)}."] if worse else []),
             *([f"Not to be told apart from the baseline: {'; '.join(noise)}."] if noise else []),
+            *not_run(asked),
         ]
+    )
+
+
+def not_run(asked: Sequence[Asked]) -> list[str]:
+    """A sentence with the experiments that were not run, or nothing."""
+    missing = [each.title for each in asked if not isinstance(each, Result)]
+    return [f"Not run: {'; '.join(missing)}."] if missing else []
+
+
+def _opening(base: Asked) -> str:
+    if not isinstance(base, Result):
+        return f"The baseline ({base.title}) was not run: nothing is compared with it."
+    mae, seeds = base.metrics["MAE"], len(base.scored.seeds)
+    return (
+        f"On {len(base.scored.ids)} test images, the baseline ({base.title}) is off by {mae.value:.1f} people an image "
+        f"(95 % interval {mae.low:.1f} to {mae.high:.1f}, {seeds} {'seed' if seeds == 1 else 'seeds'})."
     )
 
 

@@ -1,6 +1,7 @@
 """One table, four ways to write it: Markdown, CSV, LaTeX (booktabs) and plain text. HTML is the report's template.
 
-A cell is text or a `Measured` number with its interval. Only CSV takes the interval apart, into columns of its own."""
+A cell is text, a `Measured` number with its interval, or a published figure `Against` what was measured here. Only CSV
+takes the two apart, into columns of their own."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ import csv
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from components.evaluation.metrics import Estimate
 
@@ -22,6 +23,7 @@ LATEX = str.maketrans(
 class Measured:
     """A number as a table prints it: `12.3 [10.1, 14.2]`."""
 
+    columns: ClassVar[tuple[str, ...]] = ("", " low", " high")
     estimate: Estimate
     digits: int = 1
     signed: bool = False
@@ -37,11 +39,47 @@ class Measured:
     def __str__(self) -> str:
         return f"{self.value} {self.interval}"
 
+    @property
+    def parts(self) -> tuple[float, ...]:
+        """The number, unrounded, for each of `columns`."""
+        return tuple(self.estimate)
+
     def _print(self, number: float) -> str:
         return f"{number:{'+' if self.signed else ''}.{self.digits}f}"
 
 
-Cell: TypeAlias = str | Measured
+@dataclass(frozen=True)
+class Against:
+    """A published figure, and the number of ours that stands beside it, or why there is none."""
+
+    columns: ClassVar[tuple[str, ...]] = (" published", " ours", " ours low", " ours high", " difference")
+    published: float
+    ours: Measured | None = None
+    otherwise: str = "not run"
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        if self.ours is None:
+            return f"published {self.published}", self.otherwise
+        return f"published {self.published}", f"ours {self.ours}", f"difference {self._difference:+.1f}"
+
+    @property
+    def parts(self) -> tuple[str | float, ...]:
+        """Numbers, unrounded, for each of `columns`."""
+        if self.ours is None:
+            return self.published, self.otherwise, "", "", ""
+        return self.published, *self.ours.parts, self._difference
+
+    def __str__(self) -> str:
+        return "; ".join(self.lines)
+
+    @property
+    def _difference(self) -> float:
+        assert self.ours is not None
+        return self.ours.estimate.value - self.published
+
+
+Cell: TypeAlias = str | Measured | Against
 
 
 @dataclass(frozen=True)
@@ -74,16 +112,13 @@ def markdown(table: Table) -> str:
 
 
 def comma_separated(table: Table) -> str:
-    """Columns of `Measured` numbers become three: value, low and high, unrounded."""
-    wide = [any(isinstance(row[i], Measured) for row in table.rows) for i in range(len(table.head))]
+    """A column of `Measured` numbers becomes three, one of `Against` five, unrounded."""
+    ends = [_ends([row[place] for row in table.rows]) for place in range(len(table.head))]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    three = ("", " low", " high")
-    writer.writerow(
-        [name + end for name, apart in zip(table.head, wide, strict=True) for end in three[: 1 + 2 * apart]]
-    )
+    writer.writerow([name + end for name, of_column in zip(table.head, ends, strict=True) for end in of_column])
     for row in table.rows:
-        writer.writerow([part for cell, apart in zip(row, wide, strict=True) for part in _apart(cell, apart)])
+        writer.writerow([part for cell, of in zip(row, ends, strict=True) for part in _apart(cell, len(of))])
     return text.getvalue()
 
 
@@ -134,7 +169,10 @@ def _ampersands(cells: tuple[Cell, ...]) -> str:
     return "{}" + row if row.startswith(("[", "*")) else row
 
 
-def _apart(cell: Cell, apart: bool) -> list[str | float]:
-    if isinstance(cell, Measured):
-        return list(cell.estimate)
-    return [cell, "", ""] if apart else [cell]
+def _ends(column: list[Cell]) -> tuple[str, ...]:
+    return next((cell.columns for cell in column if not isinstance(cell, str)), ("",))
+
+
+def _apart(cell: Cell, width: int) -> list[str | float]:
+    parts = [cell] if isinstance(cell, str) else [*cell.parts]
+    return [*parts, *[""] * (width - len(parts))]

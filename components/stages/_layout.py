@@ -13,6 +13,12 @@ DEMO = "demo"  # the study whose pipeline is the dvc.yaml at the root
 @dataclass(frozen=True)
 class Layout:
     study: str
+    shown: str = "published"  # the folder of tables, figures and report
+
+    @property
+    def so_far(self) -> Layout:
+        """The same files, with a place outside the pipeline for what is published by hand of a study half run."""
+        return Layout(self.study, "so-far")
 
     @property
     def params(self) -> Path:
@@ -52,7 +58,7 @@ class Layout:
     @property
     def published(self) -> Path:
         """report.html, summary.txt, tables/, figures/."""
-        return self.out / "published"
+        return self.out / self.shown
 
     @property
     def results(self) -> Path:

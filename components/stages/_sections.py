@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from components.params import Study
@@ -16,32 +16,30 @@ def compose(
     study: Study, found: list[Result], finding: str, made: dict[str, Table], drawn: dict[str, Picture], settings: str
 ) -> Report:
     """The report of tables and pictures, both by the names of their files; `settings` is the text of study.yaml."""
+
+    def section(title: str, tables: Sequence[str] = (), pictures: Sequence[str] = ()) -> list[Section]:
+        """What there is of these; nothing where there is none of them."""
+        of_tables = tuple(made[name] for name in tables if name in made)
+        of_pictures = tuple(drawn[name] for name in pictures if name in drawn)
+        return [Section(title, tables=of_tables, pictures=of_pictures)] if of_tables or of_pictures else []
+
     return Report(
         title=study.title,
         about=f"Study {study.study}: crowd counters trained together with the density maps they learn from.",
         finding=finding,
         sections=(
-            *_maps(drawn),
-            Section(
-                "Results", tables=tuple(made[name] for name in ("results", "scenes", "comparisons") if name in made)
-            ),
-            Section(
-                "Beside the literature", tables=tuple(made[name] for name in ("beside", "published") if name in made)
-            ),
-            Section("Predictions", pictures=(drawn["scatter"], drawn["predictions"])),
-            Section("Training", pictures=(drawn["curves"],), tables=(made["runs"],)),
+            *section("Density maps", pictures=("maps", "generators", "kernels", "attention")),
+            *section("Results", tables=("results", "scenes", "comparisons")),
+            *section("Beside the literature", tables=("beside", "published")),
+            *section("The paper's tables", tables=tuple(f"table-{n}" for n in study.publish.tables)),
+            *section("Predictions", pictures=("scatter", "predictions")),
+            *section("Training", pictures=("curves",), tables=("runs",)),
             *_searches(study, made, drawn),
-            Section("Data", tables=tuple(made[f"data-{name}"] for name in study.datasets)),
+            *section("Data", tables=tuple(f"data-{name}" for name in study.datasets)),
             Section("Settings", "The study, as it stands in params.", code=settings),
             _origin(study, found),
         ),
     )
-
-
-def _maps(drawn: dict[str, Picture]) -> list[Section]:
-    """Nothing where every counter learns from dots alone."""
-    pictures = tuple(drawn[name] for name in ("maps", "generators", "kernels", "attention") if name in drawn)
-    return [Section("Density maps", pictures=pictures)] if pictures else []
 
 
 def _searches(study: Study, made: dict[str, Table], drawn: dict[str, Picture]) -> list[Section]:
@@ -69,7 +67,9 @@ def _origin(study: Study, found: list[Result]) -> Section:
     )
     table = Table("origin", "What the runs were made with", ("What", "Which"), rows)
     return Section(
-        "Origin", tables=(table,), code="make demo" if study.study == DEMO else f"dotfield run {study.study}"
+        "Origin",
+        tables=(table,) if records else (),
+        code="make demo" if study.study == DEMO else f"dotfield run {study.study}",
     )
 
 

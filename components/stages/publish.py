@@ -10,13 +10,16 @@ from components.evaluation import scored
 from components.evaluation.metrics import Difference, estimate
 from components.params import Study
 from components.publish import charts, contents, figures, report, results, tables
+from components.publish.paper_tables import paper_table
 from components.publish.report import Picture
-from components.publish.results import Result
+from components.publish.results import Asked, Result
 from components.publish.tables import Table
 from components.stages import _figures
 from components.stages._command import run
 from components.stages._layout import Layout
 from components.stages._sections import compose
+from components.training import runs
+from components.training.plan import plan
 
 SCATTER = "Counts of the test images: a point for each image and seed. On the dashed line the count is right."
 CURVES = (
@@ -28,50 +31,70 @@ PRINTED = ("Experiment", "MAE", "RMSE", "NAE", "GAME(1)", "GAME(2)", "GAME(3)")
 
 
 def publish(study: Study, layout: Layout) -> None:
-    """Write `published/`, and print where it is."""
-    found = [measured(study, layout, name) for name in study.experiments]
-    pools = [results.pooled(found, *pool, study.publish.bootstrap) for pool in study.publish.pooled.items()]
-    differences = results.differences([*found, *pools], study.publish.baseline, study.publish.bootstrap)
-    made = tabulate(study, layout, found, pools, differences)
+    """Write `published/`, and print where it is. Raises ValueError for a study half run."""
+    asked = [look(study, layout, name) for name in study.experiments]
+    if missing := results.not_run(asked):
+        raise ValueError(
+            f"{layout.out}: {missing[0]} Run `dotfield run {study.study}` to its end first, or publish what there is "
+            f"with `dotfield publish {study.study}`"
+        )
+    write(study, layout, asked)
+
+
+def write(study: Study, layout: Layout, asked: list[Asked]) -> None:
+    """Every table, picture and the report, with what was measured of these experiments."""
+    pools = [results.pooled(asked, *pool, study.publish.bootstrap) for pool in study.publish.pooled.items()]
+    rows, found = [*pools, *asked], results.measured(asked)
+    differences = results.differences(results.measured(rows), study.publish.baseline, study.publish.bootstrap)
+    made = tabulate(study, layout, asked, pools, differences)
     for table in made.values():
         tables.write(table, layout.published / "tables")
-    finding = results.summary([*found, *pools], study.publish.baseline, differences)
-    drawn = draw(study, layout, found)
+    finding = results.summary(rows, study.publish.baseline, differences)
+    drawn = draw(study, layout, found) if found else {}
     report.write(compose(study, found, finding, made, drawn, layout.params.read_text()), layout.report)
+    places = f"report: {layout.report}\ntables: {layout.results.parent}\n"
     plain = tables.plain(made["results"].choose(*PRINTED))
-    layout.summary.write_text(f"{plain}\n\nreport: {layout.report}\ntables: {layout.results.parent}\n")
+    layout.summary.write_text("\n\n".join([plain, *results.not_run(asked), places]))
     print(f"{study.title}: {layout.report}, {layout.results}")
 
 
-def measured(study: Study, layout: Layout, name: str) -> Result:
-    """What was measured of one experiment. Raises ValueError where it was not evaluated."""
-    if not layout.scores(name).exists():
-        raise ValueError(f"{layout.scores(name)}: is not there; run `dotfield run {study.study}` to its end first")
-    scores, experiment = scored.read(layout.scores(name)), study.experiments[name]
+def look(study: Study, layout: Layout, name: str) -> Asked:
+    """An experiment with what was measured of it, if it was run to its end as the study asks for it now."""
+    experiment = study.experiments[name]
+    asked = Asked(name, experiment, results.describe_map(study, experiment))
+    records = {seed: layout.run(name, seed) / "manifest.json" for seed in experiment.seeds}
+    ended = all(file.exists() for file in (layout.scores(name), *records.values()))
+    if not ended or not all(_as_asked(study, layout, name, seed) for seed in experiment.seeds):
+        return asked
+    scores = scored.read(layout.scores(name))
+    if scores.seeds != tuple(sorted(experiment.seeds)):
+        return asked
     return Result(
         name=name,
         experiment=experiment,
-        density_map=results.describe_map(study, experiment),
-        records={seed: _json(layout.run(name, seed) / "manifest.json") for seed in scores.seeds},
+        density_map=asked.density_map,
+        records={seed: _json(records[seed]) for seed in scores.seeds},
         scored=scores,
         metrics=estimate(scores, study.publish.bootstrap),
     )
 
 
 def tabulate(
-    study: Study, layout: Layout, found: list[Result], pools: list[Result], differences: dict[str, Difference]
+    study: Study, layout: Layout, asked: list[Asked], pools: list[Asked], differences: dict[str, Difference]
 ) -> dict[str, Table]:
     """Every table of the study, by the name of its files."""
-    wanted, times = study.publish, study.publish.bootstrap
+    wanted, times, found = study.publish, study.publish.bootstrap, results.measured(asked)
+    prepared = {name: layout.prepared(name) / "report.json" for name in study.datasets}
     made = [
-        contents.results([*pools, *found], times),
+        contents.results([*pools, *asked], times),
         *([contents.scenes(found, times)] if len({name for each in found for name in each.scored.scenes}) > 1 else []),
-        contents.beside(found, wanted.published),
-        contents.comparisons([*pools, *found], wanted.baseline, differences, times),
-        *([contents.others(found, wanted.published)] if wanted.published else []),
-        contents.runs(found),
+        contents.beside(asked, wanted.published),
+        *(paper_table(number, study, asked, times) for number in wanted.tables),
+        *([contents.comparisons([*pools, *asked], wanted.baseline, differences, times)] if differences else []),
+        *([contents.others(asked, wanted.published)] if wanted.published else []),
+        *([contents.runs(found)] if found else []),
         *(contents.search(name, layout.search(name) / "trials.parquet") for name in _searched(study, layout)),
-        *(contents.data(name, _json(layout.prepared(name) / "report.json")) for name in study.datasets),
+        *(contents.data(name, _json(file)) for name, file in prepared.items() if file.exists()),
     ]
     return {table.name: table for table in made}
 
@@ -94,6 +117,11 @@ def draw(study: Study, layout: Layout, found: list[Result]) -> dict[str, Picture
 def _searched(study: Study, layout: Layout) -> list[str]:
     """The searches that have ended: published by hand, a report need not wait for them."""
     return [name for name in study.searches if (layout.search(name) / "trials.parquet").exists()]
+
+
+def _as_asked(study: Study, layout: Layout, name: str, seed: int) -> bool:
+    """Whether a run was made with the options that the study has now: published by hand, it may have changed since."""
+    return runs.options(layout.run(name, seed)) == plan(study, name).model_dump(mode="json")
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -76,6 +76,14 @@ def load(folder: Path, weights: str = "best") -> Run:
     return Run(plan, record, model)
 
 
+def options(folder: Path) -> Any:
+    """Every option that a run was made with, as it was written; nothing where that is damaged."""
+    try:
+        return yaml.safe_load((folder / "params.yaml").read_text())
+    except (OSError, yaml.YAMLError):
+        return None
+
+
 def _write_metrics(path: Path, state: State) -> None:
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, restval="")

@@ -1,4 +1,6 @@
-"""What the figures look at: test images of the baseline's data set, and a trained model of every experiment on it."""
+"""What the figures look at: test images of one data set, and a trained model of every experiment on it.
+
+It is the baseline's data set; where the baseline was not run, that of the first experiment."""
 
 from __future__ import annotations
 
@@ -51,13 +53,14 @@ class Gallery:
     """`shown`: the baseline first, then the others in the study's order. `rows`: test images, by number of people."""
 
     def __init__(self, study: Study, layout: Layout, found: Sequence[Result]) -> None:
-        baseline = study.publish.pooled.get(study.publish.baseline, (study.publish.baseline,))[0]
-        dataset = study.experiments[baseline].dataset
+        leading = study.publish.pooled.get(study.publish.baseline, (study.publish.baseline,))[0]
+        ordered = sorted(found, key=lambda result: result.name != leading)
+        dataset = ordered[0].experiment.dataset
         self.layout, self.prepared = layout, Prepared(layout.prepared(dataset))
         self.rows = sorted(self.prepared.split("test"), key=lambda row: (len(row.dots), row.id))
         self.shown = [
             Shown(result, runs.load(layout.run(result.name, result.scored.seeds[0])).model)
-            for result in sorted(found, key=lambda result: result.name != baseline)
+            for result in ordered
             if result.experiment.dataset == dataset
         ]
 
