@@ -52,20 +52,24 @@ PLAIN = {"kind": "identity"}
 class Steps:
     """Training steps of one model over the same batches, again and again."""
 
-    def __init__(self, counter: str, density_map: dict, data: tuple[Path, Path], seed: int = 0) -> None:
+    def __init__(self, counter: str, density_map: dict, data: tuple[Path, Path], crop: tuple[int, int] = CROP) -> None:
         weights = {"weights": "none"} if counter in ("csrnet", "sfcn") else {}
-        plan = crowds.plan(density_map, {"kind": counter, **weights}, batch_size=1, crop=CROP)
-        self.model: JointModel = assemble(plan, seed)
+        plan = crowds.plan(density_map, {"kind": counter, **weights}, batch_size=1, crop=crop)
+        self.model: JointModel = assemble(plan, 0)
         self.optimisers = [*updates.optimisers(self.model).values()]
-        batches = samples(plan, seed, *data, self.model.stride)[0].batches(1, 1)
+        batches = samples(plan, 0, *data, self.model.stride)[0].batches(1, 1)
         self.batches: list[Batch] = [batch for batch, _ in batches if batch is not None]
 
     def round(self) -> float:
         """CPU seconds of a step, the mean over the batches."""
         started = time.process_time()
-        for batch in self.batches:
-            _step(self.model, self.optimisers, batch, 1, self.model.learns_maps, World())
+        for place in range(len(self.batches)):
+            self.step(place)
         return (time.process_time() - started) / len(self.batches)
+
+    def step(self, place: int) -> None:
+        """One update of all networks, from one of the batches."""
+        _step(self.model, self.optimisers, self.batches[place], 1, self.model.learns_maps, World())
 
 
 def compare(counter: str, cases: list[Case], crowd: str, data: tuple[Path, Path], rounds: int) -> bool:
