@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from components.networks import relu_convolutions
 
-MARGIN = 24  # pixels: the receptive fields of attention (3) and fusion (15), rounded up to cells of 8
+MARGINS = {4: 16, 8: 24}  # pixels, by stride: the reach of attention (3) and fusion (11 or 15), in whole cells of 8
 ATTENTION = (128, 32)  # table 1, before the convolution to k maps
 FUSION = (128, 32, 8)  # table 1, before the convolution to one map
 

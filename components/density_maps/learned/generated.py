@@ -14,11 +14,13 @@ from typing import Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import functional
 
 from components.crowd import Batch, DensityMap, Window
 from components.density_maps._gaussian import draw
-from components.density_maps.learned._fusion import MARGIN, NaiveFusion, attention, fusion
+from components.density_maps.learned import _tiles
+from components.density_maps.learned._fusion import MARGINS, NaiveFusion, attention, fusion
 from components.density_maps.learned._kernels import LearnedKernels
 from components.density_maps.windows import annotation, photographs, run_wider
 from components.losses.global_count import global_count
@@ -26,6 +28,7 @@ from components.losses.local_count import local_count
 from components.networks import Initialisation, initialise
 from components.params import Optimiser, Options
 
+NOTHING = 1e-9  # people per pixel: a blurred map below this is zero, which for sigma 16 is beyond 83 px of a dot
 TINY = 1e-6  # hard normalisation adds this to every cell: a map that is zero everywhere gets its people evenly
 
 
@@ -78,7 +81,7 @@ class Generator(DensityMap):
         maps, seen = len(params.sigmas), {"self_attention": len(params.sigmas), "image_attention": 3}
         self.kernels = LearnedKernels(params.sigmas, params.blur_gain) if params.kernels == "learned" else None
         self.attention = attention(seen[params.fusion], maps) if params.fusion in seen else None
-        self.fusion: nn.Module = (
+        self.fusion = (
             NaiveFusion(stride, scale / params.blur_gain)
             if params.fusion == "naive"
             else fusion(maps, pools=3 if stride == 8 else 2)
@@ -90,7 +93,7 @@ class Generator(DensityMap):
 
         Hard normalisation needs the sum of the whole map, and so makes all of it, whatever the window."""
         sides = [side for size in batch.sizes for side in size]
-        margin = max(sides) if self.params.refinement == "hard_norm" else MARGIN
+        margin = max(sides) if self.params.refinement == "hard_norm" else MARGINS[self.stride]
         return run_wider(partial(self._run, batch), batch, windows, margin, self.stride)
 
     def _run(self, batch: Batch, numbers: list[int], windows: list[Window]) -> Tensor:
@@ -105,21 +108,26 @@ class Generator(DensityMap):
     def blurred(self, batch: Batch, number: int, window: Window) -> Tensor:
         """Equation (4) for one image, at one window: (k, H, W) people per pixel.
 
-        Every fixed kernel weighs 1 in the image."""
+        Every fixed kernel weighs 1 in the image, to rounding: far from its dot it is zero."""
         dots, size = batch.dots[number], batch.sizes[number]
         if self.kernels is not None:
             return self.kernels(dots, size, window)
-        return torch.stack([draw(dots, sigma, size, side=1, window=window) for sigma in self.params.sigmas])
+        drawn = torch.stack([draw(dots, sigma, size, side=1, window=window) for sigma in self.params.sigmas])
+        return functional.threshold(drawn, NOTHING, 0)
 
     def fuse(self, blurred: Tensor, images: Tensor | None = None) -> Tensor:
         """Equations (5) and (6): (B, k, H, W) -> (B, 1, H / stride, W / stride).
 
         With `images` (B, 3, H, W) in -1..1 attention sees these, and not the blurred maps."""
         inputs = (self.params.blur_gain * blurred).contiguous(memory_format=torch.channels_last)
-        if self.attention is None:
+        if isinstance(self.fusion, NaiveFusion):
             return self.fusion(inputs)
-        gain = self.params.attention_gain or inputs.shape[1]
-        return self.fusion(gain * self.attention(inputs if images is None else images) * inputs)
+        seen = inputs if images is None else images.contiguous(memory_format=torch.channels_last)
+        gain, made = self.params.attention_gain or inputs.shape[1], []
+        for one, looked in zip(inputs.split(1), seen.split(1), strict=True):
+            weighted = one if self.attention is None else gain * _tiles.attend(self.attention, looked, one)
+            made.append(_tiles.fuse(self.fusion, weighted))
+        return torch.cat(made)
 
     def shares(self, blurred: Tensor) -> Tensor:
         """Equation (5) alone, self-attention to blurred maps (B, k, H, W): of this shape, and 1 in sum over k."""

@@ -9,7 +9,7 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 
 from components.crowd import Window, block_sum
-from components.density_maps.learned._fusion import MARGIN
+from components.density_maps.learned._fusion import MARGINS
 from components.density_maps.learned._kernels import dot_map
 from components.density_maps.windows import cut, whole, with_margin
 from components.prepared import Row
@@ -49,7 +49,7 @@ def look(gallery: Gallery, each: Shown, row: Row, window: Window) -> Inside:
     """What a generator makes of one window of an image."""
     model, generator, batch = each.model, each.generator, gallery.batch(each, row)
     [size], [full] = batch.sizes, batch.windows
-    wider = with_margin(window, size, MARGIN, model.stride)
+    wider = with_margin(window, size, MARGINS[model.stride], model.stride)
     with torch.no_grad():
         blurred = generator.blurred(batch, 0, wider)
         shares = generator.shares(blurred[None])[0]

@@ -1,0 +1,118 @@
+"""What a density map that learns costs: a training step with it against a plain one, whose map is drawn.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.map_step [--shanghaitech FOLDER] [--rounds 5] [--only mcnn]
+
+A step is `fit`'s: both networks updated, crops of 384 x 512 out of images of 1024 x 768. The images are those of
+ShanghaiTech B nearest to its median number of dots, and those of part A with the most: the dense case, reported and not
+bound. Without the data set, made crowds stand in for both. All cases take their turns in one process, round by round,
+so that a noisy machine is noisy for all; a ratio is of CPU seconds, of the fastest round of each. A case is a row of
+`CASES`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from benchmarks.real_crowds import CROWDS, write
+from components.crowd import Batch
+from components.training import updates
+from components.training.fit import World, _step
+from components.training.joint import JointModel
+from components.training.plan import assemble, samples
+from tests import crowds
+
+CROP = (384, 512)
+
+
+class Case(NamedTuple):
+    counter: str
+    density_map: dict  # its kind, and options
+    bound: float | None  # times a plain step, in the typical crowd
+
+
+CASES = [
+    Case("mcnn", {"kind": "generated"}, 2.5),
+    Case("mcnn", {"kind": "generated", "fusion": "direct"}, None),
+    Case("mcnn", {"kind": "generated", "fusion": "image_attention"}, None),
+    Case("mcnn", {"kind": "generated", "kernels": "learned"}, None),
+    Case("mcnn", {"kind": "generated", "refinement": "hard_norm"}, None),
+    Case("mcnn", {"kind": "refined"}, None),
+    Case("csrnet", {"kind": "generated"}, 1.2),
+]
+PLAIN = {"kind": "identity"}
+
+
+class Steps:
+    """Training steps of one model over the same batches, again and again."""
+
+    def __init__(self, counter: str, density_map: dict, data: tuple[Path, Path], crop: tuple[int, int] = CROP) -> None:
+        weights = {"weights": "none"} if counter in ("csrnet", "sfcn") else {}
+        plan = crowds.plan(density_map, {"kind": counter, **weights}, batch_size=1, crop=crop)
+        self.model: JointModel = assemble(plan, 0)
+        self.optimisers = [*updates.optimisers(self.model).values()]
+        batches = samples(plan, 0, *data, self.model.stride)[0].batches(1, 1)
+        self.batches: list[Batch] = [batch for batch, _ in batches if batch is not None]
+
+    def round(self) -> float:
+        """CPU seconds of a step, the mean over the batches."""
+        started = time.process_time()
+        for place in range(len(self.batches)):
+            self.step(place)
+        return (time.process_time() - started) / len(self.batches)
+
+    def step(self, place: int) -> None:
+        """One update of all networks, from one of the batches."""
+        _step(self.model, self.optimisers, self.batches[place], 1, self.model.learns_maps, World())
+
+
+def compare(counter: str, cases: list[Case], crowd: str, data: tuple[Path, Path], rounds: int) -> bool:
+    """Print one row a case; whether one of them misses its bound."""
+    runs = [Steps(counter, PLAIN, data), *(Steps(counter, case.density_map, data) for case in cases)]
+    times = defaultdict(list)
+    for number in range(rounds + 1):
+        for place, steps in enumerate(runs):
+            seconds = steps.round()
+            if number:  # the first one also prepares each layer for its shapes
+                times[place].append(seconds)
+    plain, *learned = (min(times[place]) for place in range(len(runs)))
+    missed = False
+    for case, seconds in zip(cases, learned, strict=True):
+        bound = case.bound if crowd == "typical" else None
+        missed |= bound is not None and seconds / plain > bound
+        name = ", ".join(str(value) for value in case.density_map.values())
+        print(
+            f"| {counter:6} | {name:26} | {crowd:7} | {1000 * plain:8.0f} | {1000 * seconds:8.0f} "
+            f"| {seconds / plain:5.2f} | {bound or '':5} |",
+            flush=True,
+        )
+    return missed
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shanghaitech", type=Path, default=Path("../shared/data/shanghaitech"))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", help="one counter")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    print("| counter | density map               | crowd   | plain, ms | step, ms | ratio | bound |")
+    print("|---------|---------------------------|---------|----------:|---------:|------:|------:|")
+    missed = False
+    with tempfile.TemporaryDirectory() as folder:
+        data = {crowd: write(Path(folder) / crowd, crowd, options.shanghaitech) for crowd in CROWDS}
+        for counter in sorted({case.counter for case in CASES} if not options.only else {options.only}, reverse=True):
+            cases = [case for case in CASES if case.counter == counter]
+            for crowd in CROWDS:
+                missed |= compare(counter, cases, crowd, data[crowd], options.rounds)
+    sys.exit(missed)
+
+
+if __name__ == "__main__":
+    main()
