@@ -159,6 +159,7 @@ class Publish(Options):
 
     baseline: str = Field(description="an experiment, or a row of `pooled`")
     published: str | None = Field(None, description="a section of components/publish/published.yaml")
+    tables: tuple[int, ...] = Field((), description="tables of the paper that the study is laid out as")
     bootstrap: int = Field(2000, ge=100)
     pooled: dict[str, tuple[Name, ...]] = Field(
         {}, description="titles of further rows, and the experiments, such as folds, whose test images each pools"
