@@ -189,13 +189,30 @@ class Study(Options):
                 raise ValueError(
                     f"experiments.{name}.annotation: {experiment.annotation} is drawn for another data set"
                 )
+            self._check_source(name)
         for name, search in self.searches.items():
             _known(f"searches.{name}.experiment", search.experiment, self.experiments)
+            if source := self.source(search.experiment):
+                raise ValueError(f"searches.{name}.experiment: {search.experiment} takes maps of {source}; search that")
         _known("publish.baseline", self.publish.baseline, {**self.experiments, **self.publish.pooled})
         for title, names in self.publish.pooled.items():
             for name in names:
                 _known(f"publish.pooled.{title}", name, self.experiments)
         return self
+
+    def source(self, name: str) -> str | None:
+        """The experiment whose runs, seed by seed, made the density map of an experiment: the one its `run` names."""
+        run = self.experiments[name].density_map.options.get("run")
+        return run if isinstance(run, str) and run in self.experiments else None
+
+    def _check_source(self, name: str) -> None:
+        source, where = self.source(name), f"experiments.{name}.density_map.run"
+        if source is None:
+            return
+        if self.source(source):
+            raise ValueError(f"{where}: {source} takes its own maps of {self.source(source)}; name that")
+        if missing := set(self.experiments[name].seeds) - set(self.experiments[source].seeds):
+            raise ValueError(f"{where}: {source} is not trained with seed {min(missing)}, which {name} has")
 
 
 def _known(where: str, name: str, allowed: dict[str, Any]) -> None:

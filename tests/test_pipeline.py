@@ -69,7 +69,22 @@ def _folders() -> set[str]:
 @pytest.mark.parametrize("file", list(ROOT.glob("params/*/dvc.yaml")), ids=lambda file: file.parent.name)
 def test_a_committed_pipeline_is_the_one_that_would_be_written(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    assert file.read_text() == _pipeline.pipeline(Layout(file.parent.name))
+    layout = Layout(file.parent.name)
+    assert file.read_text() == _pipeline.pipeline(layout, _pipeline.load(layout))
+
+
+def test_maps_of_another_experiments_generator_wait_for_its_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    layout = Layout("table-6")
+    train = yaml.safe_load(_pipeline.pipeline(layout, _pipeline.load(layout)))["stages"]["train"]
+    sources = {name: item["source"] for name, item in train["foreach"].items()}
+    assert train["do"]["deps"][-1] == "${item.source}"
+    assert {name for name, source in sources.items() if source == "out/table-6/runs/generated-csrnet"} == {
+        "mcnn-for-csrnet",
+        "fcn-for-csrnet",
+        "sfcn-for-csrnet",
+    }
+    assert all((ROOT / source).is_file() for source in sources.values() if not source.startswith("out/"))
 
 
 def test_a_study_must_bear_the_name_of_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,15 +26,15 @@ def load(layout: Layout) -> Study:
 
 def write(layout: Layout) -> Path:
     """Bring the study's `dvc.yaml` up to date and return its path. Raises ValueError: the study has a mistake."""
-    load(layout)
+    study = load(layout)
     if layout.study != DEMO:
-        text = pipeline(layout)
+        text = pipeline(layout, study)
         if not layout.pipeline.exists() or layout.pipeline.read_text() != text:
             layout.pipeline.write_text(text)
     return layout.pipeline
 
 
-def pipeline(layout: Layout) -> str:
+def pipeline(layout: Layout, study: Study) -> str:
     """The text of a study's `dvc.yaml`: the demo's stages, which run at the root and read the `study.yaml` beside it.
 
     DVC refuses a parameter that is absent, so what the study leaves out (`training`, `searches`) is left out here."""
@@ -45,6 +45,8 @@ def pipeline(layout: Layout) -> str:
         del stages["search"]
         stages["publish"]["deps"].remove("out/${study}/searches")
     stages["prepare"] = _with_raw_data(stages["prepare"], written["datasets"])
+    if any(study.source(name) for name in study.experiments):
+        stages["train"] = _with_sources(stages["train"], study)
     text = yaml.safe_dump({"vars": ["study.yaml"], "stages": stages}, sort_keys=False, width=120)
     return HEADER.format(study=layout.study) + text
 
@@ -57,6 +59,25 @@ def _with_raw_data(prepare: dict[str, Any], datasets: dict[str, Any]) -> dict[st
     }
     body = prepare["do"]
     return {"foreach": raw, "do": body | {"deps": [*body["deps"], "${item}"]}}
+
+
+def _with_sources(train: dict[str, Any], study: Study) -> dict[str, Any]:
+    """The stage, after the experiment whose runs make the density map; any other depends on its map's code again."""
+    items = {
+        name: {
+            "dataset": experiment.dataset,
+            "annotation": experiment.annotation,
+            "source": _runs(study, name) or f"components/density_maps/learned/{experiment.density_map.kind}.py",
+        }
+        for name, experiment in study.experiments.items()
+    }
+    body = train["do"]
+    return {"foreach": items, "do": body | {"deps": [*body["deps"], "${item.source}"]}}
+
+
+def _runs(study: Study, name: str) -> str | None:
+    source = study.source(name)
+    return str(Layout(study.study).runs(source)) if source else None
 
 
 def _at_root(stage: dict[str, Any], written: dict[str, Any]) -> dict[str, Any]:

@@ -1,26 +1,37 @@
-"""The maps of a generator that an earlier run trained with another counter, and that no longer learns: table 6."""
+"""The maps of a generator that an earlier run trained with another counter, and that no longer learns: table 6.
+
+The paper takes CSRNet's generator, whose maps are at 1/8, for MCNN and FCN, which predict at 1/4, and does not say how.
+Ours: the map is made at its own stride, and each cell's people are spread evenly over its finer cells, those of them
+that lie in the image: sums are preserved, and no detail is added that the generator did not make."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.nn import functional
 
-from components.crowd import Batch, DensityMap, Window
+from components.crowd import Batch, DensityMap, Window, pad_to
 from components.density_maps.learned import generated
+from components.density_maps.windows import cut, whole
 from components.params import Options, check
 
 PREFIX = "density_map."  # of the generator's weights in a run's files
 
 
 class Params(Options):
-    run: str = Field(description="folder of a finished run that trained a generator, from the project's root on")
+    run: str = Field(
+        description="what trained the generator: an experiment of the study, of which each seed takes the run with its "
+        "own number, or the folder of a finished run, from the project's root on"
+    )
 
 
 def build(params: Params, stride: int, scale: float) -> Frozen:
@@ -30,7 +41,7 @@ def build(params: Params, stride: int, scale: float) -> Frozen:
 class Frozen(DensityMap):
     """The generator of `run`, best on validation. Its maps are made once for each image, and have no second loss.
 
-    Raises ValueError where the run is not there, trained no generator, or had a counter of another stride. The weights
+    Raises ValueError where the run is not there, trained no generator, or had a counter of a finer grid. The weights
     stand in this run's files too, but are read from the earlier run's whenever this map is built."""
 
     def __init__(self, params: Params, stride: int, scale: float) -> None:
@@ -39,8 +50,31 @@ class Frozen(DensityMap):
         self.generator.requires_grad_(False)
 
     def forward(self, batch: Batch, windows: list[Window]) -> Tensor:
-        """The maps of a batch at `windows`, (B, 1, h, w): in this run's scale."""
-        return self.scale / self.generator.scale * self.generator(batch, windows)
+        """The maps of a batch at `windows`, (B, 1, h, w), in this run's scale: those of the whole images, cut."""
+        pairs = enumerate(zip(windows, batch.sizes, strict=True))
+        full = [(self._whole(batch.only(index)), window, size) for index, (window, size) in pairs]
+        return torch.stack([cut(maps, window, whole(size, self.stride), self.stride) for maps, window, size in full])
+
+    def _whole(self, one: Batch) -> Tensor:
+        """The map of one whole image, (1, h, w)."""
+        stride, full = self.generator.stride, whole(one.sizes[0], self.stride)
+        coarse = replace(one, annotations=[_gathered(each, stride // self.stride) for each in one.annotations])
+        maps = self.generator(coarse, [whole(one.sizes[0], stride)])
+        maps = spread(maps, stride // self.stride, (full.height // self.stride, full.width // self.stride))
+        return self.scale / self.generator.scale * maps[0]
+
+
+def spread(maps: Tensor, factor: int, size: tuple[int, int]) -> Tensor:
+    """Maps (..., h, w) on a grid that is `factor` times as fine and has `size` cells, the last coarse ones of which
+    may reach over it: each cell's people, evenly over its finer cells."""
+    inside = _gathered(maps.new_ones(size), factor)
+    finer = (maps / inside).repeat_interleave(factor, -2).repeat_interleave(factor, -1)
+    return finer[..., : size[0], : size[1]]
+
+
+def _gathered(maps: Tensor, factor: int) -> Tensor:
+    """Sums of (h, w) over blocks of factor x factor: the reverse."""
+    return factor**2 * functional.avg_pool2d(pad_to(maps[None, None], factor), factor)[0, 0]
 
 
 def _generator(run: Path, stride: int) -> generated.Generator:
@@ -49,13 +83,13 @@ def _generator(run: Path, stride: int) -> generated.Generator:
     if kind != "generated":
         raise ValueError(f"density_map.run: {run} has maps of kind {kind}; name a run that trained a generator")
     theirs = record.get("stride", "unknown")
-    if theirs != stride:
+    if not isinstance(theirs, int) or theirs % stride:
         raise ValueError(
             f"density_map.run: {run} made maps for a counter of stride {theirs}, and this one's is {stride}; "
-            f"name a run of a counter of stride {stride}"
+            f"name a run of a counter of stride {stride} or a multiple of it"
         )
     options = check(generated.Params, plan["density_map"], f"{run}/params.yaml: density_map")
-    maps = generated.build(options, stride, plan["training"]["target_scale"] or 640 / stride**2)
+    maps = generated.build(options, theirs, plan["training"]["target_scale"] or 640 / theirs**2)
     maps.load_state_dict({key.removeprefix(PREFIX): each for key, each in tensors.items() if key.startswith(PREFIX)})
     return maps
 
