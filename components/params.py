@@ -155,11 +155,13 @@ class Search(Options):
 
 
 class Publish(Options):
-    """What the tables compare: every experiment with `baseline`, and with the paper's rows under `table`."""
+    """What the tables compare: every experiment with `baseline`, and with the paper's figures.
+
+    `tables` are the paper's tables 2 to 10 that are printed in the paper's own shape."""
 
     baseline: str = Field(description="an experiment, or a row of `pooled`")
+    tables: tuple[Annotated[int, Field(ge=2, le=10)], ...] = ()
     published: str | None = Field(None, description="a section of components/publish/published.yaml")
-    tables: tuple[int, ...] = Field((), description="tables of the paper that the study is laid out as")
     bootstrap: int = Field(2000, ge=100)
     pooled: dict[str, tuple[Name, ...]] = Field(
         {}, description="titles of further rows, and the experiments, such as folds, whose test images each pools"

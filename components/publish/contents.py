@@ -78,7 +78,7 @@ def scenes(found: Sequence[Result], times: int) -> Table:
 def others(found: Sequence[Result], section: str) -> Table:
     """What others published on this data set: the study's counters, whole methods, and the newest results."""
     counters = {result.experiment.counter.kind for result in found}
-    rows = [row for row in published.section(section) if not row.key or row.counter.lower() in counters]
+    rows = [row for row in published.section(section) if not row.key or row.method.lower() in counters]
     cells = tuple((row.method, row.map, str(row.mae), _optional(row.rmse), _source(row), row.note) for row in rows)
     note = f"None of these figures is measured here. Setting: {rows[0].setting}. Many were selected on the test half."
     references = dict.fromkeys(f"{row.source}: {row.reference}." for row in rows)

@@ -13,7 +13,7 @@ FILE = Path(__file__).with_name("published.yaml")
 
 @dataclass(frozen=True)
 class PublishedRow:
-    """One printed figure, in as many digits: `method` is its counter where the table compares density maps."""
+    """One printed figure, in as many digits: `method` is a counter for rows about density maps."""
 
     section: str
     dataset: str
@@ -22,7 +22,6 @@ class PublishedRow:
     reference: str  # the source in full
     table: str  # "table 3", or nothing where the source is no paper
     method: str
-    counter: str  # nothing for others' methods
     map: str
     key: str
     mae: float
@@ -55,7 +54,7 @@ def beside(name: str | None, counter: str, key: str | None) -> list[PublishedRow
 
     Without a section these are cells on other data sets, for orientation alone. A figure printed twice comes once."""
     candidates = rows() if name is None else section(name)
-    found = [row for row in candidates if key and row.key == key and row.counter.lower() == counter.lower()]
+    found = [row for row in candidates if key and row.key == key and row.method.lower() == counter.lower()]
     return list({(row.dataset, row.mae): row for row in reversed(found)}.values())[::-1]
 
 
@@ -71,8 +70,7 @@ def _row(
         source=source["name"],
         reference=source["title"],
         table=f"table {table['table']}" if "source" in table else "",
-        method=row.get("method", row.get("counter", "")) + (f" ({row['year']})" if "year" in row else ""),
-        counter=row.get("counter", ""),
+        method=row.get("counter") or row["method"] + (f" ({row['year']})" if "year" in row else ""),
         map=row.get("map", ""),
         key=row.get("key", ""),
         mae=row["mae"],

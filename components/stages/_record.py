@@ -15,13 +15,28 @@ import psutil
 import torch
 
 from components.packing import Pack
+from components.params import Study
 from components.prepared import Prepared
+from components.stages._layout import Layout
 from components.training.alarms import alarms
 from components.training.fit import State
-from components.training.plan import Plan
+from components.training.plan import Plan, plan, with_values
 
 LOCK = Path("requirements.lock")
 NAMED = ("torch", "ray", "numpy", "scipy", "pyarrow", "pillow")
+
+
+def of_seed(study: Study, layout: Layout, name: str, seed: int) -> Plan:
+    """The plan of one run: `density_map.run` is a folder, also where the study names an experiment."""
+    resolved, source = plan(study, name), study.source(name)
+    if source is None:
+        return resolved
+    return with_values(resolved, {"density_map.run": str(layout.run(source, seed))}, f"experiments.{name}")
+
+
+def weights_read(resolved: Plan) -> list[Path]:
+    """The weights of an earlier run that a density map is made with: they are part of what a run depends on."""
+    return [*Path(resolved.density_map.options.get("run", ".")).glob("best.safetensors")]
 
 
 def fingerprint(values: Any, files: Iterable[Path]) -> str:

@@ -15,10 +15,10 @@ from components.publish import figures
 from components.stages._command import entry, run
 from components.stages._epochs import Epochs
 from components.stages._layout import Layout
-from components.stages._record import data_files, fingerprint, record
+from components.stages._record import data_files, fingerprint, of_seed, record, weights_read
 from components.stages._state import alone, storage
 from components.training import distributed, runs
-from components.training.plan import Plan, plan, with_values
+from components.training.plan import Plan, plan
 
 EXAMPLES = 4
 
@@ -28,28 +28,17 @@ def train(study: Study, layout: Layout, name: str) -> None:
     entry(study.experiments, name, "experiments", study)
     resolved = plan(study, name)
     prepared, maps = layout.prepared(resolved.dataset), layout.maps(study.experiments[name].annotation)
-    plans = {seed: of_seed(study, layout, resolved, seed) for seed in study.experiments[name].seeds}
     files = data_files(prepared, maps)
-    prints = {seed: _mark(each, seed, files) for seed, each in plans.items()}
+    plans = {seed: of_seed(study, layout, name, seed) for seed in study.experiments[name].seeds}
+    prints = {
+        seed: fingerprint([each.model_dump(mode="json", exclude={"title"}), seed], [*files, *weights_read(each)])
+        for seed, each in plans.items()
+    }
     with distributed.cluster():
         for seed, mark in prints.items():
             _train_seed(plans[seed], seed, prepared, maps, layout.run(name, seed), mark)
     for mark in prints.values():
         distributed.forget(f"{storage()}/training", mark)
-
-
-def of_seed(study: Study, layout: Layout, resolved: Plan, seed: int) -> Plan:
-    """The plan of one seed: `density_map.run` is a folder, also where the study names an experiment."""
-    source = study.source(resolved.experiment)
-    if source is None:
-        return resolved
-    return with_values(resolved, {"density_map.run": str(layout.run(source, seed))}, resolved.experiment)
-
-
-def _mark(resolved: Plan, seed: int, files: list[Path]) -> str:
-    """The run's fingerprint, of which the weights are part that its density map takes from an earlier run."""
-    taken = Path(resolved.density_map.options.get("run", ".")).glob("best.safetensors")
-    return fingerprint([resolved.model_dump(mode="json", exclude={"title"}), seed], [*files, *taken])
 
 
 def _train_seed(resolved: Plan, seed: int, prepared: Path, maps: Path, folder: Path, mark: str) -> None:
