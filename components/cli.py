@@ -20,7 +20,7 @@ from components.stages._check import mistakes
 from components.stages._command import in_words
 from components.stages._layout import PARAMS, Layout
 from components.stages._pipeline import load, write
-from components.stages._prepare import checking
+from components.stages._prepare import checking, raw
 
 QUIET = {"DVC_NO_ANALYTICS": "1", "RAY_USAGE_STATS_ENABLED": "0", "DO_NOT_TRACK": "1"}
 
@@ -59,6 +59,7 @@ def run(study: str) -> None:
         click.echo(f"nothing changed: every stage of {study} is up to date\n\n{layout.summary.read_text()}")
         return
     _check(layout)
+    raw.require(load(layout), str(layout.params))
     if code := _dvc("repro", pipeline):
         sys.exit(code)
     click.echo(f"\n{layout.summary.read_text()}")

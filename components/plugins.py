@@ -2,7 +2,8 @@
 
 Such a file offers `Params` (its options) and `build(params)`. It may offer `PRESETS`, options by the name of a preset:
 what the user writes goes before the preset, the preset before the defaults of `Params`. A data set may offer
-`recognise(folder)`, which lists the options of every data set of its kind that a folder seems to be."""
+`recognise(folder)`, which lists the options of every data set of its kind that a folder seems to be; a published one
+offers `LAYOUT`, what its folder holds, and `FROM`, who publishes it."""
 
 from __future__ import annotations
 
@@ -38,6 +39,14 @@ def resolve(family: str, choice: Choice, where: str, preset: str = "stable") -> 
 def options(family: str, kind: str) -> type[Options]:
     """The schema of a kind's options."""
     return _module(family, kind).Params
+
+
+def obtain(kind: str) -> str:
+    """What to do about a data set that is not there: what its folder holds, and who publishes it."""
+    module = _module("dataset", kind)
+    if not hasattr(module, "FROM"):
+        return "set it to the one that holds the data set"
+    return f"it is to hold {module.LAYOUT}; get the data set from {module.FROM}, or set root to where it lies"
 
 
 def build(family: str, kind: str, options: Options, **context: Any) -> Any:

@@ -19,6 +19,7 @@ from prefect.states import Failed
 
 from components.stages import _pipeline
 from components.stages._layout import DEMO, Layout
+from components.stages._prepare import raw
 from flows import dvc
 
 
@@ -27,7 +28,9 @@ def reproduce(study: str = DEMO, parallel: int = 1) -> State | None:
     """Run what is stale of a study, `parallel` stages at the same time, and leave its tables as artifacts."""
     layout = Layout(study)
     try:
-        stages = dvc.stages(_pipeline.write(layout))
+        pipeline = _pipeline.write(layout)
+        raw.require(_pipeline.load(layout), str(layout.params))
+        stages = dvc.stages(pipeline)
     except ValueError as error:
         return Failed(message=str(error))
     runner = dvc.Runner(parallel)

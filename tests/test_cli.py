@@ -139,6 +139,22 @@ def test_run_shows_the_table_and_a_failed_stage_its_exit_code(tmp_path: Path) ->
 
 
 @pytest.mark.slow
+def test_run_names_each_folder_of_raw_data_that_is_not_there_and_who_publishes_it(tmp_path: Path) -> None:
+    folder = stand_in.repository(tmp_path)
+    shutil.copytree(ROOT / "params/table-3", folder / "params/table-3", ignore=shutil.ignore_patterns("dvc.*"))
+    refused = stand_in.command(folder, "dotfield", "run", "table-3")
+    assert refused.returncode == 2
+    assert stand_in.ran(folder) == []
+    for part, start in (("A", "dotfield: "), ("B", "")):
+        assert (
+            f"{start}params/table-3/study.yaml: datasets.part-{part.lower()}.source: root: there is no folder "
+            f"data/shanghaitech/part_{part}; it is to hold {{train_data,test_data}}/images/IMG_*.jpg with "
+            "{ground-truth,ground_truth}/GT_IMG_*.mat; get the data set from the authors of "
+            '"Single-Image Crowd Counting via Multi-Column CNN" (Zhang et al., CVPR 2016), or set root to where it lies'
+        ) in refused.stdout
+
+
+@pytest.mark.slow
 def test_run_finds_mistakes_before_anything_runs(tmp_path: Path) -> None:
     folder = stand_in.repository(tmp_path)
     stand_in.edit(folder, "demo", "density_map.beta:", "density_map.betta:")

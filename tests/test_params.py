@@ -151,6 +151,30 @@ def test_what_is_written_goes_before_the_preset_and_the_preset_before_the_defaul
     assert paper.density_map.options["optimiser"]["lr"] == 1e-7
 
 
+def frozen(run: str, seeds: tuple[int, ...] = (0,)) -> dict[str, Any]:
+    """The small study with a third experiment, whose density map is that of the runs of another."""
+    drawn = {"kind": "frozen", "run": run}
+    values = {**SMALL["experiments"]["fixed"], "title": "third", "density_map": drawn, "seeds": list(seeds)}
+    return changed("experiments.third", values)
+
+
+def test_a_frozen_map_names_an_experiment_that_has_its_seeds() -> None:
+    study = check(Study, frozen("other"), "study")
+    assert [study.source(name) for name in study.experiments] == [None, None, "other"]
+    assert check(Study, frozen("out/old/runs/generated/seed-0"), "study").source("third") is None
+    with pytest.raises(ValueError, match=r"third\.density_map\.run: other is not trained with seed 1, which third has"):
+        check(Study, frozen("other", seeds=(0, 1)), "study")
+    with pytest.raises(ValueError, match=r"third\.density_map\.run: third takes its own maps of third"):
+        check(Study, frozen("third"), "study")
+
+
+def test_what_takes_the_maps_of_another_experiment_is_not_searched() -> None:
+    values = frozen("other")
+    values["searches"]["beta"] = {"experiment": "third", "space": {"training.flip": {"choice": [True, False]}}}
+    with pytest.raises(ValueError, match=r"searches\.beta\.experiment: third takes maps of other; search that"):
+        check(Study, values, "study")
+
+
 @pytest.mark.parametrize("family", plugins.FAMILIES)
 def test_a_kind_without_options_starts_from_defaults_or_names_what_is_missing(family: str) -> None:
     assert plugins.kinds(family)

@@ -17,6 +17,8 @@ from components.datasets._points import as_dots
 from components.params import Options
 
 NUMBERS = 6  # on every line
+LAYOUT = "{train,val,test}/images/*.jpg with gt/*.txt"
+FROM = "crowd-counting.com (Sindagi et al., TPAMI 2020)"
 
 
 class Params(Options):
@@ -31,7 +33,7 @@ class Jhu(Pairs):
 
 def build(params: Params) -> Jhu:
     pairs = [pair for split in SPLITS for pair in _pairs(params.root / split, split)]
-    return Jhu(pairs, read_dots, str(params.root), "{train,val,test}/images/*.jpg with gt/*.txt")
+    return Jhu(pairs, read_dots, str(params.root), LAYOUT)
 
 
 def recognise(root: Path) -> list[dict[str, Any]]:

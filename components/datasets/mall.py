@@ -20,6 +20,8 @@ from components.params import Options
 TRAINING = 800  # frames
 TRUTHS = ("mall_gt.mat", "ground_truth.mat")
 SCENE = "perspective_roi.mat"
+LAYOUT = f"frames/seq_*.jpg, {' or '.join(TRUTHS)}, and {SCENE}"
+FROM = 'the authors of "Feature Mining for Localised Crowd Counting" (Chen et al., BMVC 2012)'
 
 
 class Params(Options):
@@ -36,7 +38,7 @@ class Mall:
         self.frames = [images[name] for name in sorted(images, key=natural) if _number(name)]
         truths = [root / name for name in TRUTHS if (root / name).is_file()]
         if not self.frames or not truths:
-            raise ValueError(f"{root} is not Mall: looked for frames/seq_*.jpg and {' or '.join(TRUTHS)}")
+            raise ValueError(f"{root} is not Mall: looked for {LAYOUT}")
         self.truth, self.scene = truths[0], root / SCENE
 
     def __len__(self) -> int:

@@ -21,6 +21,8 @@ from components.datasets._points import as_dots
 from components.params import Options
 
 LISTS = {"train": "train.txt", "test": "val.txt"}
+LAYOUT = "images/*.jpg with jsons/*.json, listed in train.txt or val.txt"
+FROM = "crowdbenchmark.com (Wang et al., TPAMI 2020)"
 
 
 class Params(Options):
@@ -45,8 +47,7 @@ def build(params: Params) -> Nwpu:
     listed = [(split, name) for split, file in LISTS.items() for name in _names(params.root / file)]
     pairs = [Pair(f"{split}-{name}", split, images.get(name), truths.get(name)) for split, name in listed]
     found = [pair for pair in pairs if pair.image or pair.truth]
-    layout = "images/*.jpg with jsons/*.json, listed in train.txt or val.txt"
-    return Nwpu(found, read_dots, str(params.root), layout)
+    return Nwpu(found, read_dots, str(params.root), LAYOUT)
 
 
 def recognise(root: Path) -> list[dict[str, Any]]:

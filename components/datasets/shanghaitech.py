@@ -22,6 +22,7 @@ from components.params import Options
 HALVES = {"train": "train_data", "test": "test_data"}
 TRUTHS = ("ground-truth", "ground_truth")
 LAYOUT = "{train_data,test_data}/images/IMG_*.jpg with {ground-truth,ground_truth}/GT_IMG_*.mat"
+FROM = 'the authors of "Single-Image Crowd Counting via Multi-Column CNN" (Zhang et al., CVPR 2016)'
 
 
 class Params(Options):

@@ -21,6 +21,8 @@ from components.params import Options
 
 FOLDS, FOLD = 5, 10  # how many folds, and images in each
 END = "_ann.mat"
+LAYOUT = f"1.jpg with 1{END} and so on to 50"
+FROM = "the Center for Research in Computer Vision, University of Central Florida (Idrees et al., CVPR 2013)"
 
 
 class Params(Options):
@@ -35,7 +37,7 @@ def build(params: Params) -> Pairs:
     images = images_by_stem(params.root)
     numbered = [pair for pair in pair_up(images, truths) if pair.id.isdecimal() and int(pair.id) <= FOLDS * FOLD]
     pairs = [pair._replace(split=_split(int(pair.id), params.fold)) for pair in numbered]
-    return Pairs(pairs, read_dots, str(params.root), f"1.jpg with 1{END} and so on to 50")
+    return Pairs(pairs, read_dots, str(params.root), LAYOUT)
 
 
 def recognise(root: Path) -> list[dict[str, Any]]:

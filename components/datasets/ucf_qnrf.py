@@ -18,6 +18,8 @@ from components.params import Options
 
 HALVES = {"train": "Train", "test": "Test"}
 END = "_ann.mat"
+LAYOUT = f"{{Train,Test}}/img_*.jpg with img_*{END}"
+FROM = "the Center for Research in Computer Vision, University of Central Florida (Idrees et al., ECCV 2018)"
 
 
 class Params(Options):
@@ -28,7 +30,7 @@ class Params(Options):
 
 def build(params: Params) -> Pairs:
     pairs = [pair for split, half in HALVES.items() for pair in annotated(params.root / half, split)]
-    return Pairs(pairs, read_dots, str(params.root), f"{{Train,Test}}/img_*.jpg with img_*{END}")
+    return Pairs(pairs, read_dots, str(params.root), LAYOUT)
 
 
 def recognise(root: Path) -> list[dict[str, Any]]:

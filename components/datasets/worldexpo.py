@@ -25,6 +25,8 @@ HALVES = ("train", "test")
 TEST_SCENES = ("104207", "200608", "200702", "202201", "500717")
 CORNERS = ("maskVerticesXCoordinates", "maskVerticesYCoordinates")
 ROI = "roi.mat"
+LAYOUT = "{train,test}_frame/*.jpg with {train,test}_label/SCENE/*.mat and {train,test}_perspective/SCENE.mat"
+FROM = 'the authors of "Cross-scene Crowd Counting via Deep Convolutional Neural Networks" (Zhang et al., CVPR 2015)'
 
 
 class Params(Options):
@@ -38,7 +40,7 @@ class WorldExpo(Pairs):
 
     def __init__(self, root: Path) -> None:
         pairs = [pair for half in HALVES for pair in _pairs(root, half)]
-        super().__init__(pairs, read_dots, str(root), "{train,test}_frame/*.jpg with {train,test}_label/SCENE/*.mat")
+        super().__init__(pairs, read_dots, str(root), LAYOUT)
         self._scene = cache(partial(read_scene, root))
 
     def sample(self, pair: Pair, problems: list[Problem]) -> RawSample:

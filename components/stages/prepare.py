@@ -21,7 +21,7 @@ from components.params import DatasetEntry, Study
 from components.prepared import SCHEMA
 from components.stages import _command
 from components.stages._layout import Layout
-from components.stages._prepare import report, splitting
+from components.stages._prepare import raw, report, splitting
 from components.stages._prepare.reading import Ready, read
 from components.stages._prepare.survey import none_usable, survey
 from components.stages._progress import shown
@@ -51,11 +51,7 @@ def prepare(entry: DatasetEntry, where: str, title: str, folder: Path) -> None:
 
 
 def _dataset(entry: DatasetEntry, where: str) -> Dataset:
-    options = plugins.resolve("dataset", entry.source, where)
-    root = getattr(options, "root", None)
-    if root is not None and not root.is_dir():
-        raise ValueError(f"{where}: root: there is no folder {root}; set it to the one that holds the data set")
-    return plugins.build("dataset", entry.source.kind, options)
+    return plugins.build("dataset", entry.source.kind, raw.options(entry, where))
 
 
 def _packed(images: Iterable[Ready], folder: Path) -> Iterator[tuple[Ready, int | None]]:
