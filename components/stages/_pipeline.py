@@ -1,5 +1,7 @@
 """A study's pipeline. The demo's is the `dvc.yaml` at the project's root; every other study has the same stages in
-`params/<study>/dvc.yaml`, with a `dvc.lock` of its own beside it, so that no study's state touches another's."""
+`params/<study>/dvc.yaml`, with a `dvc.lock` of its own beside it, so that no study's state touches another's.
+
+DVC refuses a pipeline that Git ignores. Both files are committed together, once a study has results, and not before."""
 
 from __future__ import annotations
 

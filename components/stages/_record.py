@@ -36,7 +36,8 @@ def of_seed(study: Study, layout: Layout, name: str, seed: int) -> Plan:
 
 def weights_read(resolved: Plan) -> list[Path]:
     """The weights of an earlier run that a density map is made with: they are part of what a run depends on."""
-    return [*Path(resolved.density_map.options.get("run", ".")).glob("best.safetensors")]
+    run = resolved.density_map.options.get("run")
+    return sorted(Path(run).glob("best.safetensors")) if run else []
 
 
 def fingerprint(values: Any, files: Iterable[Path]) -> str:
