@@ -157,8 +157,9 @@ def _essence(plan: Plan) -> str:
 def _fitted(plan: Plan, prepared: Path, maps: Path, files: list[Path]) -> tuple[State, dict[str, Any]]:
     model = assemble(plan, 0)
     training, validation = samples(plan, 0, prepared, maps, model.stride)
+    started_from = model.counter.start()
     state = fit(model, training, validation, plan.training, report=lambda *_: None)
-    return state, record(plan, 0, state, model.counter.start(), files, "64 x 48")
+    return state, record(plan, 0, state, started_from, files, "64 x 48")
 
 
 @pytest.fixture(scope="module")
