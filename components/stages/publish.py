@@ -17,9 +17,9 @@ from components.publish.tables import Table
 from components.stages import _figures
 from components.stages._command import run
 from components.stages._layout import Layout
+from components.stages._record import of_seed
 from components.stages._sections import compose
 from components.training import runs
-from components.training.plan import plan
 
 SCATTER = "Counts of the test images: a point for each image and seed. On the dashed line the count is right."
 CURVES = (
@@ -121,7 +121,8 @@ def _searched(study: Study, layout: Layout) -> list[str]:
 
 def _as_asked(study: Study, layout: Layout, name: str, seed: int) -> bool:
     """Whether a run was made with the options that the study has now: published by hand, it may have changed since."""
-    return runs.options(layout.run(name, seed)) == plan(study, name).model_dump(mode="json")
+    made, asked = runs.options(layout.run(name, seed)), of_seed(study, layout, name, seed).model_dump(mode="json")
+    return made is not None and made | {"title": None} == asked | {"title": None}
 
 
 def _json(path: Path) -> dict[str, Any]:
