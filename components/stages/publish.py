@@ -121,7 +121,8 @@ def _searched(study: Study, layout: Layout) -> list[str]:
 
 def _as_asked(study: Study, layout: Layout, name: str, seed: int) -> bool:
     """Whether a run was made with the options that the study has now: published by hand, it may have changed since."""
-    return runs.options(layout.run(name, seed)) == of_seed(study, layout, name, seed).model_dump(mode="json")
+    made, asked = runs.options(layout.run(name, seed)), of_seed(study, layout, name, seed).model_dump(mode="json")
+    return made is not None and made | {"title": None} == asked | {"title": None}
 
 
 def _json(path: Path) -> dict[str, Any]:
