@@ -13,7 +13,7 @@ from PIL import Image
 from components.crowd import Window
 from components.density_maps._gaussian import draw
 from components.params import load_study
-from components.publish.figures import Panel, Scale, page, signed, unsigned
+from components.publish.figures import Panel, Scale, counted, page, signed, unsigned
 from components.stages import prepare
 from components.stages._figures import attention, generators, kernels, maps, predictions
 from components.stages._figures.gallery import Gallery
@@ -179,3 +179,9 @@ def test_titles_are_wrapped_and_a_page_holds_several_scales(tmp_path) -> None:
     page([row, row], tmp_path / "page.png")
     with Image.open(tmp_path / "page.png") as image:
         assert image.width > image.height
+
+
+def test_a_page_of_maps_below_zero_is_drawn(tmp_path: Path) -> None:
+    """What an untrained counter predicts, or the paper's generator makes of its biases."""
+    page([[counted("haze", np.full((4, 6), -0.5))]], tmp_path / "haze.png")
+    assert (tmp_path / "haze.png").stat().st_size > 1000

@@ -95,8 +95,8 @@ def page(rows: Sequence[Sequence[Panel]], target: Path) -> None:
 
 
 def unsigned(maps: Sequence[np.ndarray], label: str = "") -> Scale:
-    """From 0 to the largest cell of some maps."""
-    return Scale(DENSITY, 0.0, max((float(each.max()) for each in maps), default=0.0), label)
+    """From 0 to the largest cell of some maps, where any is above it."""
+    return Scale(DENSITY, 0.0, max(0.0, *(float(each.max()) for each in maps)) if maps else 0.0, label)
 
 
 def signed(maps: Sequence[np.ndarray], label: str = "") -> Scale:
