@@ -183,5 +183,6 @@ def test_titles_are_wrapped_and_a_page_holds_several_scales(tmp_path) -> None:
 
 def test_a_page_of_maps_below_zero_is_drawn(tmp_path: Path) -> None:
     """What an untrained counter predicts, or the paper's generator makes of its biases."""
-    page([[counted("haze", np.full((4, 6), -0.5))]], tmp_path / "haze.png")
+    haze = np.full((4, 6), -0.5)
+    page([[Panel("haze", haze, unsigned([haze])), counted("haze", haze)]], tmp_path / "haze.png")
     assert (tmp_path / "haze.png").stat().st_size > 1000
