@@ -5,6 +5,8 @@ and its shape. Reading an array maps it and copies nothing."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -28,22 +30,33 @@ class PackWriter:
 
     def append(self, array: np.ndarray) -> None:
         self._rows.append((self._length, *array.shape))
-        self._file.write(np.ascontiguousarray(array, self.dtype).data)
+        with _named(self.folder):
+            self._file.write(np.ascontiguousarray(array, self.dtype).data)
         self._length += array.size
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self._file.seek(0)
-            self._write_header()
-            np.save(self.folder / "index.npy", np.array(self._rows, np.int64))
-        self._file.close()
+        with _named(self.folder), self._file:
+            if kind is None:
+                self._file.seek(0)
+                self._write_header()
+                np.save(self.folder / "index.npy", np.array(self._rows, np.int64))
 
     def _write_header(self) -> None:
         # numpy leaves room for a first dimension that grows: the header has one length whatever the count
         header = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": (self._length,)}
         np.lib.format.write_array_header_1_0(self._file, header)
+
+
+@contextmanager
+def _named(folder: Path) -> Iterator[None]:
+    """An OSError in the block says where: writing to a full disk fails without a name."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(folder)
+        raise
 
 
 def keep(folder: Path, numbers: list[int]) -> None:

@@ -49,10 +49,12 @@ class Row(NamedTuple):
 
 
 def whole_table(path: Path, schema: pa.Schema) -> pa.Table:
-    """A Parquet file. Raises ValueError where it is cut off or is none."""
+    """A Parquet file. Raises ValueError where it is cut off, damaged or none, OSError where it cannot be read."""
     try:
         return pq.read_table(path, schema=schema)
-    except pa.ArrowInvalid:
+    except (pa.ArrowInvalid, OSError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise
         raise ValueError(f"{path}: is not whole; remove it and run the stage that writes it again") from None
 
 

@@ -8,11 +8,15 @@ from pathlib import Path
 import pytest
 import ray
 
+from components.packing import keep
 from components.params import load_study
+from components.prepared import Prepared
 from components.stages import _command
 from components.stages._layout import Layout
+from components.stages._record import data_files
 from components.stages.train import train
 from components.training import distributed
+from tests import crowds
 from tests.conftest import ROOT
 
 
@@ -50,6 +54,32 @@ def test_training_before_its_data_are_prepared_says_what_to_do(tmp_path: Path, m
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=r"crowd is not prepared yet; run `components\.stages\.prepare`"):
         train(study, Layout("demo"), "fixed")
+
+
+@pytest.mark.parametrize("address", ["ftp://host/path", "s3://bucket/%zz?"])
+def test_a_storage_that_cannot_be_opened_is_named(address: str) -> None:
+    with pytest.raises(ValueError, match=r"DOTFIELD_STORAGE: .*give a folder, or an address such as s3://bucket/path"):
+        distributed.opened(address)
+
+
+def test_a_storage_in_the_home_folder_is_there() -> None:
+    assert distributed.opened("~/runs")[1] == str(Path.home() / "runs")
+
+
+def test_maps_of_other_images_are_named(tmp_path: Path) -> None:
+    prepared, maps = crowds.write(tmp_path, [(48, 64)] * 3, ["train", "val", "test"])
+    keep(maps, [0, 1])
+    with pytest.raises(ValueError, match=r"maps: holds 2 maps for the 3 images of .*prepared; run `rasterize` again"):
+        data_files(prepared, maps)
+
+
+def test_a_manifest_that_was_overwritten_in_part_is_named(tmp_path: Path) -> None:
+    prepared, _ = crowds.write(tmp_path, [(48, 64)] * 3, ["train", "val", "test"])
+    file = prepared / "manifest.parquet"
+    written = file.read_bytes()
+    file.write_bytes(written[:4] + bytes(len(written) // 2) + written[4 + len(written) // 2 :])
+    with pytest.raises(ValueError, match=r"manifest\.parquet: is not whole"):
+        Prepared(prepared)
 
 
 def test_ray_that_does_not_start_is_one_line(monkeypatch) -> None:

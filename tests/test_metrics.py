@@ -20,6 +20,14 @@ def made(truth: np.ndarray, prediction: np.ndarray, seeds: tuple[int, ...] = (0,
     return Scored(seeds, tuple(f"image {i}" for i in range(len(truth))), truth, prediction, game)
 
 
+def test_a_test_set_without_people_has_no_nae_and_says_so_quietly(recwarn) -> None:
+    nobody = [Score("a", 0.0, 1.0, (1.0,) * 4), Score("b", 0.0, 2.0, (2.0,) * 4)]
+    found = metrics.estimate(scored.gather({0: nobody, 1: nobody}), times=100)
+    assert np.isnan(found["NAE"]).all()
+    assert found["MAE"].value == 1.5
+    assert not recwarn.list
+
+
 def test_metrics_by_hand_one_number_a_seed():
     assert metrics.mae(TRUTH, PREDICTION) == pytest.approx([9 / 4, 1 / 4])
     assert metrics.rmse(TRUTH, PREDICTION) == pytest.approx([(29 / 4) ** 0.5, 0.5])

@@ -46,6 +46,16 @@ def test_a_pack_that_was_interrupted_has_no_index(tmp_path: Path) -> None:
         Pack(tmp_path / "pack")
 
 
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    def full() -> None:
+        with PackWriter(tmp_path / "pack", np.uint8) as pack:
+            pack._file = Path("/dev/full").open("wb")  # noqa: SIM115 - fails as a full disk does
+            pack.append(np.ones((400, 400), np.uint8))
+
+    with pytest.raises(OSError, match=rf"No space left on device: '{tmp_path}/pack'"):
+        full()
+
+
 def test_a_pack_that_is_written_again_and_interrupted_is_no_pack(tmp_path: Path) -> None:
     with PackWriter(tmp_path / "pack", np.uint8) as pack:
         pack.append(np.ones((4, 4), np.uint8))

@@ -98,6 +98,10 @@ def test_a_row_of_latex_that_begins_with_a_bracket_is_no_option_of_the_row_above
     assert r"{}* & z \\" in tables.latex(table).splitlines()
 
 
+def test_what_could_not_be_measured_is_a_dash():
+    assert str(Measured(Estimate(math.nan, math.nan, math.nan), digits=3)) == "- [-, -]"
+
+
 def test_signed_differences_show_their_sign():
     assert str(Measured(Estimate(0.25, -1.0, 1.5), digits=2, signed=True)) == "+0.25 [-1.00, +1.50]"
 

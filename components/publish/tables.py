@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, TypeAlias
@@ -45,7 +46,7 @@ class Measured:
         return tuple(self.estimate)
 
     def _print(self, number: float) -> str:
-        return f"{number:{'+' if self.signed else ''}.{self.digits}f}"
+        return "-" if math.isnan(number) else f"{number:{'+' if self.signed else ''}.{self.digits}f}"
 
 
 @dataclass(frozen=True)

@@ -47,8 +47,11 @@ def fingerprint(values: Any, files: Iterable[Path]) -> str:
 
 
 def data_files(prepared: Path, maps: Path) -> list[Path]:
-    """The files that a run reads. Raises ValueError where one of the folders is not whole."""
-    Prepared(prepared), Pack(maps)
+    """The files that a run reads. Raises ValueError where one of the folders is not whole, or the two do not belong
+    together."""
+    images, drawn = len(Prepared(prepared).rows), len(Pack(maps))
+    if images != drawn:
+        raise ValueError(f"{maps}: holds {drawn} maps for the {images} images of {prepared}; run `rasterize` again")
     packs = (prepared / "images", prepared / "regions", maps)
     return [prepared / "manifest.parquet", *(file for pack in packs for file in sorted(pack.glob("*.npy")))]
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import ray
 import ray.train
 import torch
@@ -139,8 +140,13 @@ def forget(storage: str, name: str) -> None:
 
 
 def opened(storage: str) -> tuple[fs.FileSystem, str]:
-    """The filesystem of an address or a folder, and the path on it."""
-    return fs.FileSystem.from_uri(storage if "://" in storage else str(Path(storage).resolve()))
+    """The filesystem of an address or a folder, and the path on it. Raises ValueError for another kind of address."""
+    if "://" not in storage:
+        return fs.FileSystem.from_uri(str(Path(storage).expanduser().resolve()))
+    try:
+        return fs.FileSystem.from_uri(storage)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"DOTFIELD_STORAGE: {error}; give a folder, or an address such as s3://bucket/path") from None
 
 
 def _scaling(workers: int) -> ScalingConfig:
