@@ -20,7 +20,7 @@ from components.packing import PackWriter
 from components.prepared import SCHEMA
 
 CROWDS = ("typical", "dense")
-IMAGES = 6
+IMAGES = 5  # in one step of five a bilevel mixture looks ahead
 SIZE = (768, 1024)
 MADE = {"typical": 99, "dense": 1800}  # dots of an image
 
