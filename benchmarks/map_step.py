@@ -1,6 +1,6 @@
 """What a density map that learns costs: a training step with it against a plain one, whose map is drawn.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.map_step [--shanghaitech FOLDER] [--rounds 5] [--only mcnn]
+    OMP_NUM_THREADS=1 python -m benchmarks.map_step [--shanghaitech FOLDER] [--rounds 5] [--only mcnn] [--crowd typical]
 
 A step is `fit`'s: both networks updated, crops of 384 x 512 out of images of 1024 x 768. The images are those of
 ShanghaiTech B nearest to its median number of dots, and those of part A with the most: the dense case, reported and not
@@ -107,16 +107,18 @@ def main() -> None:
     parser.add_argument("--shanghaitech", type=Path, default=Path("../shared/data/shanghaitech"))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", help="one counter")
+    parser.add_argument("--crowd", choices=CROWDS, help="one crowd")
     options = parser.parse_args()
     torch.set_num_threads(1)
     print("| counter | density map               | crowd   | plain, ms | step, ms | ratio | bound |")
     print("|---------|---------------------------|---------|----------:|---------:|------:|------:|")
     missed = False
     with tempfile.TemporaryDirectory() as folder:
-        data = {crowd: write(Path(folder) / crowd, crowd, options.shanghaitech) for crowd in CROWDS}
+        chosen = [options.crowd] if options.crowd else CROWDS
+        data = {crowd: write(Path(folder) / crowd, crowd, options.shanghaitech) for crowd in chosen}
         for counter in sorted({case.counter for case in CASES} if not options.only else {options.only}, reverse=True):
             cases = [case for case in CASES if case.counter == counter]
-            for crowd in CROWDS:
+            for crowd in chosen:
                 missed |= compare(counter, cases, crowd, data[crowd], options.rounds)
     sys.exit(missed)
 
