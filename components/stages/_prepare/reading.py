@@ -25,7 +25,7 @@ class Ready:
     scale: float  # prepared pixels per raw pixel
     sha256: str
     scene: str
-    perspective: np.ndarray | None  # (N,): at each dot, in prepared pixels per unit
+    perspective: np.ndarray | None  # (N,): prepared pixels per metre at each dot
     region: np.ndarray | None  # (H, W) uint8: of each prepared pixel, the share within the region, of 255
 
 
