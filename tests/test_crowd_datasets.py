@@ -164,6 +164,15 @@ def test_a_line_of_jhu_that_is_none_is_named_and_its_image_left_out(copy: Callab
     assert problems == [Problem(str(truth), what, "the image is left out")]
 
 
+def test_jhu_s_test_half_is_the_test_split(copy: Callable[[str], Path]) -> None:
+    root = copy("jhu")
+    (root / "val").rename(root / "test")
+    assert [(sample.id, sample.split) for sample in samples("jhu", root)[0]] == [
+        ("train-0001", "train"),
+        ("test-0002", "test"),
+    ]
+
+
 def test_an_empty_file_of_jhu_is_an_image_that_shows_nobody(copy: Callable[[str], Path]) -> None:
     root = copy("jhu")
     (root / "train/gt/0001.txt").write_text("")
@@ -186,9 +195,10 @@ def test_worldexpo_s_polygon_is_its_region_of_interest(tmp_path: Path) -> None:
         assert problems[seed].what == f"{len(x) - len(kept)} dots outside the region of interest"
 
 
-def test_worldexpo_gives_perspective_and_halves() -> None:
+def test_worldexpo_gives_scenes_perspective_and_halves() -> None:
     found, _ = samples("worldexpo", RAW / "worldexpo")
     assert [sample.id for sample in found] == ["train-100156_C09-00", "test-104207_C09-01"]
+    assert [sample.scene for sample in found] == ["100156", "104207"]
     for sample in found:
         assert sample.roi is not None
         assert sample.perspective is not None

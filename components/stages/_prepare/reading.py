@@ -35,6 +35,8 @@ def read(dataset: Dataset, longest_side: int | None, problems: list[Problem]) ->
         try:
             image, sha256 = decode(sample)
             region = of_size(sample.roi, image.size, "region of interest")
+            if region is not None and not region.any():
+                raise ValueError("its region of interest is empty")
             perspective = of_size(sample.perspective, image.size, "perspective map")
         except ValueError as error:
             problems.append(Problem(name(sample), str(error), "the image is left out"))
