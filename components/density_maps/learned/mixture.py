@@ -10,6 +10,7 @@ it, no map beat a fixed sigma of 4 to 8 px beyond noise."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -56,7 +57,7 @@ class Mixture(DensityMap):
 
     def forward(self, batch: Batch, windows: list[Window]) -> Tensor:
         """The maps of a batch at `windows`, (B, 1, h, w): those of the whole images, cut."""
-        regions = batch.regions or [None] * len(windows)
+        regions: Sequence[Tensor | None] = batch.regions or [None] * len(windows)
         seen = zip(batch.dots, batch.sizes, windows, regions, strict=True)
         return self.scale * torch.stack([self._draw(*each)[None] for each in seen])
 
