@@ -30,14 +30,16 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True)
 class RawSample:
-    """One image of a raw data set: where it lies, its dots, and the split that the data set itself names, if any."""
+    """One image of a raw data set: where it lies, its dots, and the split that the data set itself names, if any.
+
+    Dots, region and perspective speak of the image as it is seen: turned as its EXIF orientation says."""
 
     id: str
     image: object  # a path, or an array (H, W, 3) uint8 that the data set made
     dots: np.ndarray  # (N, 2) float64: x, y in pixels
     split: str | None = None  # "train", "val" or "test" where the data set is published so divided
     roi: np.ndarray | None = None  # (H, W) bool: the region of interest; people outside it are not counted
-    perspective: np.ndarray | None = None  # (H, W) float64: grows with how large a person appears there
+    perspective: np.ndarray | None = None  # (H, W) float64: pixels per metre of a person who is there
     scene: str = ""  # where a data set is scored scene by scene
 
 
@@ -77,9 +79,7 @@ class Batch:
     dots: list[Tensor]  # B x (N, 2) float64: all dots of the whole images
     annotations: list[Tensor]  # B x (h, w) float32: whole maps on the counter's grid, people per cell
     photographs: list[np.ndarray] = field(default_factory=list)  # B x (H, W, 3) uint8: whole images, on disk until used
-    regions: list[Tensor] = field(
-        default_factory=list
-    )  # B x (h, w) float32: of each cell, the share that counts; or none
+    regions: list[Tensor] = field(default_factory=list)  # B x (h, w) float32: shares of cells that count; or none
 
     def only(self, index: int) -> Batch:
         """The batch of one of its images."""

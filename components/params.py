@@ -198,14 +198,24 @@ class Study(Options):
                 raise ValueError(f"searches.{name}.experiment: {search.experiment} takes maps of {source}; search that")
         _known("publish.baseline", self.publish.baseline, {**self.experiments, **self.publish.pooled})
         for title, names in self.publish.pooled.items():
-            for name in names:
-                _known(f"publish.pooled.{title}", name, self.experiments)
+            self._check_pool(f"publish.pooled.{title}", names)
         return self
 
     def source(self, name: str) -> str | None:
         """The experiment whose runs, seed by seed, made the density map of an experiment: the one its `run` names."""
         run = self.experiments[name].density_map.options.get("run")
         return run if isinstance(run, str) and run in self.experiments else None
+
+    def _check_pool(self, where: str, names: tuple[str, ...]) -> None:
+        for name in names:
+            _known(where, name, self.experiments)
+        folds = [self.experiments[name] for name in names]
+        if len(folds) < 2:
+            raise ValueError(f"{where}: must name two experiments or more")
+        if len({fold.dataset for fold in folds}) < len(folds):
+            raise ValueError(f"{where}: two of these experiments test one data set; each fold needs its own")
+        if not set.intersection(*(set(fold.seeds) for fold in folds)):
+            raise ValueError(f"{where}: no seed is common to all of these experiments; give them the same `seeds`")
 
     def _check_source(self, name: str) -> None:
         source, where = self.source(name), f"experiments.{name}.density_map.run"

@@ -26,7 +26,7 @@ SCHEMA = pa.schema(
         ("group", pa.int32()),  # images with one group are copies of one picture and stand on one side of a split
         ("sha256", pa.string()),  # of the raw file, or of the made array's bytes
         ("scene", pa.string()),  # "" where the data set has none
-        ("perspective", pa.list_(pa.float64())),  # at each dot, in prepared pixels per unit; null without a map
+        ("perspective", pa.list_(pa.float64())),  # at each dot, prepared pixels per metre; null without a map
         ("region", pa.int32()),  # number of its region of interest in the pack `regions`; null: the whole image
     ]
 )
@@ -42,9 +42,7 @@ class Row(NamedTuple):
     width: int
     dots: np.ndarray  # (N, 2) float64: x, y in prepared pixels
     scene: str = ""
-    perspective: np.ndarray | None = (
-        None  # (N,) float64: of the scene's perspective map, at each dot; 0: not known there
-    )
+    perspective: np.ndarray | None = None  # (N,) float64: prepared pixels per metre at each dot; 0: not known there
     region: int | None = None
 
 

@@ -14,6 +14,7 @@ from scipy.io import loadmat, savemat
 
 from components import plugins
 from components.crowd import Problem, RawSample
+from components.datasets.mall import REFERENCE
 from components.datasets.synthetic import scene
 from components.params import Choice, Split
 from components.stages._prepare import splitting
@@ -81,6 +82,16 @@ def test_mall_gives_region_and_perspective(tmp_path: Path) -> None:
     assert sample.perspective is not None
     assert (sample.roi == left_half()).all()
     np.testing.assert_allclose(sample.perspective, crowds.perspective())
+
+
+def test_a_weight_of_mall_that_is_none_is_an_unknown_perspective(tmp_path: Path) -> None:
+    crowds.mall(tmp_path)
+    weights = np.ones(crowds.SIZE)
+    weights[0, :3] = 0, np.nan, -1
+    savemat(tmp_path / "perspective_roi.mat", {"roi": {"mask": np.ones(crowds.SIZE)}, "pMapN": weights})
+    perspective = samples("mall", tmp_path)[0][0].perspective
+    assert perspective is not None
+    assert perspective[0, :4].tolist() == [0, 0, 0, REFERENCE]
 
 
 def test_mall_without_its_region_is_left_out_as_people_outside_would_count(copy: Callable[[str], Path]) -> None:
@@ -153,6 +164,15 @@ def test_a_line_of_jhu_that_is_none_is_named_and_its_image_left_out(copy: Callab
     assert problems == [Problem(str(truth), what, "the image is left out")]
 
 
+def test_jhu_s_test_half_is_the_test_split(copy: Callable[[str], Path]) -> None:
+    root = copy("jhu")
+    (root / "val").rename(root / "test")
+    assert [(sample.id, sample.split) for sample in samples("jhu", root)[0]] == [
+        ("train-0001", "train"),
+        ("test-0002", "test"),
+    ]
+
+
 def test_an_empty_file_of_jhu_is_an_image_that_shows_nobody(copy: Callable[[str], Path]) -> None:
     root = copy("jhu")
     (root / "train/gt/0001.txt").write_text("")
@@ -175,9 +195,10 @@ def test_worldexpo_s_polygon_is_its_region_of_interest(tmp_path: Path) -> None:
         assert problems[seed].what == f"{len(x) - len(kept)} dots outside the region of interest"
 
 
-def test_worldexpo_gives_perspective_and_halves() -> None:
+def test_worldexpo_gives_scenes_perspective_and_halves() -> None:
     found, _ = samples("worldexpo", RAW / "worldexpo")
     assert [sample.id for sample in found] == ["train-100156_C09-00", "test-104207_C09-01"]
+    assert [sample.scene for sample in found] == ["100156", "104207"]
     for sample in found:
         assert sample.roi is not None
         assert sample.perspective is not None
@@ -220,6 +241,41 @@ def test_published_halves_stay_and_only_the_others_are_cut() -> None:
 def test_a_copy_of_a_held_out_image_is_dropped_and_the_test_half_wins() -> None:
     halves = ["train", "train", "train", "val", "val", "test"]
     assert splitting.given(halves, [0, 1, 2, 1, 2, 2]) == ["train", "dropped", "dropped", "val", "dropped", "test"]
+
+
+@pytest.mark.real
+def test_mall_s_perspective_is_pixels_per_metre(real: Path) -> None:
+    """Adults of frames 1 and 300, outlined by eye: the rows of their head's top, of their feet, and of their dot."""
+    adults = [
+        (187, 274, 193),
+        (221, 315, 229),
+        (297, 408, 315),
+        (291, 408, 300),
+        (66, 119, 66),
+        (67, 121, 70),
+        (240, 348, 249),
+        (120, 197, 126),
+        (86, 148, 93),
+        (117, 204, 123),
+        (197, 294, 206),
+        (204, 301, 208),
+        (232, 337, 242),
+        (232, 329, 240),
+        (311, 441, 322),
+        (333, 461, 348),
+        (330, 461, 342),
+        (349, 479, 358),
+        (130, 200, 136),
+    ]
+    perspective = samples("mall", real / "mall")[0][0].perspective
+    assert perspective is not None
+    metres = [(feet - top) / perspective[dot, 0] for top, feet, dot in adults]
+    assert np.mean(metres) == pytest.approx(1.75, abs=0.03)
+    assert np.std(metres) < 0.15
+    assert (perspective == perspective[:, :1]).all()
+    steps = np.diff(perspective[:, 0])
+    np.testing.assert_allclose(steps, steps.mean(), rtol=1e-3)
+    assert steps.mean() > 0.1  # people grow towards the camera, at the bottom
 
 
 @pytest.mark.real

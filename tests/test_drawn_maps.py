@@ -223,7 +223,7 @@ def test_within_a_region_every_dot_weighs_1_and_nothing_lies_outside() -> None:
     dots, sigmas = torch.tensor([[33.0, 20.0], [60.0, 5.0], [60.0, 5.0]]).double(), torch.tensor([6.0, 3.0, 3.0])
     region = np.zeros((8, 16), np.float32)
     region[:, 8:] = 1
-    drawn = draw_within(dots, sigmas.double(), (32, 64), region)
+    drawn = draw_within(dots, sigmas.double(), (32, 64), torch.from_numpy(region))
     fine = torch.stack([draw(dots[[i]], sigmas[[i]], (32, 64), side=1) for i in range(3)])
     fine[:, :, :32] = 0
     expected = (fine / fine.sum(dim=(1, 2), keepdim=True)).sum(dim=0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -147,5 +149,28 @@ def test_folds_are_pooled_into_one_test_set_on_the_seeds_they_share() -> None:
 
 def test_an_image_that_two_folds_test_is_refused() -> None:
     part = scored.gather({0: [Score("a", 3.0, 2.0, (0.0,) * 4)]})
-    with pytest.raises(ValueError, match="every image once"):
+    with pytest.raises(ValueError, match="image a is tested twice"):
         scored.pool([part, part])
+
+
+def test_folds_without_a_common_seed_are_refused() -> None:
+    parts = [scored.gather({seed: [Score(f"{seed}", 3.0, 2.0, (0.0,) * 4)]}) for seed in (0, 1)]
+    with pytest.raises(ValueError, match="no seed is common"):
+        scored.pool(parts)
+
+
+def test_pooled_metrics_are_those_of_all_images_and_not_the_mean_of_the_folds() -> None:
+    few, many = made(TRUTH[:1], PREDICTION[:, :1]), made(TRUTH[1:], PREDICTION[:, 1:])
+    few = dataclasses.replace(few, ids=("fold 1",))
+    pooled, whole = metrics.estimate(scored.pool([few, many]), 100), metrics.estimate(made(TRUTH, PREDICTION), 100)
+    assert pooled == whole
+    assert pooled["MAE"].value == pytest.approx((9 / 4 + 1 / 4) / 2)
+
+
+def test_a_scene_with_noisy_images_widens_its_own_interval_and_the_average_s() -> None:
+    errors = np.array([[2.0, 2.0, 2.0, 0.0, 8.0]] * 2)
+    both = dataclasses.replace(made(np.zeros(5), errors), scenes=("calm",) * 3 + ("noisy",) * 2)
+    found = metrics.by_scene(both, times=400)
+    assert found["calm"] == (2, 2, 2)
+    assert found["noisy"] == (4, 0, 8)  # both images the first, or both the second, in more than 2.5 % of the draws
+    assert found["average"] == (3, 1, 5)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from components.params import Choice, DatasetEntry, Split
 from components.prepared import Prepared
 from components.stages import prepare
 from components.stages.rasterize import annotation_map
+from components.training import runs
 from components.training.joint import JointModel, flip
 from components.training.plan import assemble
 from components.training.samples import Samples
@@ -28,7 +29,11 @@ HEIGHT, WIDTH = 48, 64
 
 @dataclass
 class Scenes:
-    """Eight images of two scenes: of the first only the left three quarters count, of the other all but a corner."""
+    """Eight images of two scenes: of the first only the left three quarters count, of the other all but a corner.
+
+    Or, `slanted`, a border that cuts cells at all angles; or, `whole`, all of each image."""
+
+    border: str = "straight"
 
     def __len__(self) -> int:
         return 8
@@ -39,6 +44,9 @@ class Scenes:
             region = np.ones((HEIGHT, WIDTH), bool)
             region[:, 48:] = number % 2
             region[:16, :16] &= number % 2 == 0
+            if self.border != "straight":
+                down, across = np.mgrid[:HEIGHT, :WIDTH]
+                region = (across + 1.7 * down > 45) | (self.border == "whole")
             dots = np.array([[8.0, 24.0], [40.0, 40.0], [60.0, 8.0 + number], [4.0, 4.0]])
             perspective = np.broadcast_to(np.arange(HEIGHT, dtype=float)[:, None], (HEIGHT, WIDTH))
             pixels = random.integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
@@ -51,9 +59,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return _prepare(tmp_path, monkeypatch, None)
 
 
-def _prepare(folder: Path, monkeypatch: pytest.MonkeyPatch, longest_side: int | None) -> Path:
+def _prepare(folder: Path, monkeypatch: pytest.MonkeyPatch, longest_side: int | None, border: str = "straight") -> Path:
     """Prepared data and maps of `Scenes`, as the stages write them."""
-    monkeypatch.setattr(prepare, "_dataset", lambda entry, where: Scenes())
+    monkeypatch.setattr(prepare, "_dataset", lambda entry, where: Scenes(border))
     entry = DatasetEntry(source=Choice(kind="mall"), longest_side=longest_side, split=Split())
     prepare.prepare(entry, "test", "Scenes", folder / "prepared")
     prepared = Prepared(folder / "prepared")
@@ -153,6 +161,83 @@ def test_the_map_of_a_crop_is_the_whole_one_cut_where_there_are_regions(folder: 
     part = joint.target(type(batch)(**vars(batch) | {"windows": [window]}))
     torch.testing.assert_close(part, whole[..., 4:8, 6:14], rtol=1e-4, atol=1e-4)
     assert whole[..., 12:].abs().max() == 0
+
+
+HARD_NORM = {"kind": "generated", "refinement": "hard_norm", "sigmas": [1, 4]}
+MCNN, CSRNET = {"kind": "mcnn"}, {"kind": "csrnet"}
+
+
+@pytest.mark.parametrize("counter", [MCNN, CSRNET], ids=lambda each: each["kind"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"kind": "identity"},
+        {"kind": "kernel"},
+        {"kind": "mixture"},
+        HARD_NORM,
+        {"kind": "generated", "fusion": "naive", "sigmas": [1, 4]},
+    ],
+    ids=lambda each: "-".join(str(value) for value in each.values()),
+)
+@pytest.mark.parametrize("longest_side", [None, 50])
+def test_what_counts_of_a_map_sums_to_the_people_inside_whatever_the_border_cuts_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: dict, counter: dict, longest_side: int | None
+) -> None:
+    folder = _prepare(tmp_path, monkeypatch, longest_side, "slanted")
+    joint = assemble(crowds.plan(density_map=kind, counter=counter), 0)
+    training = Samples(Prepared(folder / "prepared"), Pack(folder / "maps"), "train", stride=joint.stride)
+    batch = training.whole(0)
+    counted, drawn = joint.target(batch), joint.density_map(batch, batch.windows)
+    assert len(batch.dots[0]) == 3
+    assert counted.sum().item() / joint.scale == pytest.approx(3, rel=1e-4)
+    assert drawn.sum() > 1.01 * counted.sum()  # kernels reach out of the region
+
+
+def test_a_frozen_generator_of_a_coarser_grid_holds_the_people_inside_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = _prepare(tmp_path, monkeypatch, None, "slanted")
+    earlier = crowds.plan(density_map=HARD_NORM, counter=CSRNET)
+    weights = assemble(earlier, 0).state_dict()
+    state = {"history": [], "best": {"model": weights}, "model": weights}
+    runs.save(tmp_path / "run", earlier, state, {"stride": 8})
+    joint = assemble(crowds.plan(density_map={"kind": "frozen", "run": str(tmp_path / "run")}), 0)
+    batch = Samples(Prepared(folder / "prepared"), Pack(folder / "maps"), "train", stride=4).whole(0)
+    assert joint.target(batch).sum().item() / joint.scale == pytest.approx(3, rel=1e-4)
+
+
+@pytest.mark.parametrize("longest_side", [None, 50])
+def test_a_region_that_holds_the_whole_image_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, longest_side: int | None
+) -> None:
+    """Also where cells reach over the image's border: 50 x 38 px."""
+    folder = _prepare(tmp_path, monkeypatch, longest_side, "whole")
+    prepared, model = Prepared(folder / "prepared"), assemble(crowds.plan(density_map={"kind": "mixture"}), 0)
+    batch, _ = next(Samples(prepared, Pack(folder / "maps"), "train", stride=4, flip=True).batches(1, 4))
+    without = replace(batch, regions=[])
+    assert batch.flipped.any()
+    torch.testing.assert_close(model.target(batch), model.target(without))
+    losses, expected = (model(each, learn_maps=True).counting for each in (batch, without))
+    torch.testing.assert_close(losses, expected)
+    row = prepared.rows[0]
+    drawn = annotation_map(row, np.full(len(row.dots), 4.0))
+    np.testing.assert_allclose(Pack(folder / "maps")[0], drawn, atol=1e-6)
+
+
+def test_a_counter_s_gradient_is_zero_for_what_it_says_outside(folder: Path, model: JointModel) -> None:
+    """Mirrored crops included: the region's mask is mirrored with them."""
+    training = Samples(Prepared(folder / "prepared"), Pack(folder / "maps"), "train", stride=4, flip=True)
+    for batch, _ in training.batches(3, 4):
+        assert 0 < batch.flipped.sum() < 4
+        predicted = torch.rand(4, 1, 12, 16, requires_grad=True)
+        model.compare(predicted, model.target(batch), batch).sum().backward()
+        assert predicted.grad is not None
+        for number, flipped, gradient in zip(batch.numbers, batch.flipped.tolist(), predicted.grad[:, 0], strict=True):
+            outside = np.zeros((12, 16), bool)
+            outside[:4, :4] = number % 2 == 1
+            outside[:, 12:] = number % 2 == 0
+            seen = outside[:, ::-1] if flipped else outside
+            np.testing.assert_array_equal(gradient.numpy() == 0, seen)
 
 
 def test_scenes_weigh_the_same_however_many_images_they_have() -> None:

@@ -2,7 +2,11 @@
 
 `frames/seq_NNNNNN.jpg`; one file, `mall_gt.mat` or `ground_truth.mat`, with the dots of all frames in
 `frame[0,i]['loc'][0,0]` (N, 2) and their number in `count[i]`; `perspective_roi.mat` with `pMapN` (H, W) and the region
-of interest in `roi['mask'][0,0]` (H, W). Frames 1 to 800 are the training half, the others the test half."""
+of interest in `roi['mask'][0,0]` (H, W). Frames 1 to 800 are the training half, the others the test half.
+
+`pMapN` is not what WorldExpo'10 has. It weighs areas: 1 where people are as large as a reference, and more where they
+are smaller, so they are as large as 1 / sqrt(pMapN), which in the real file grows evenly from row to row, as a plane
+seen by a camera must (`pytest tests/test_crowd_datasets.py -k perspective`). We make pixels per metre of it."""
 
 from __future__ import annotations
 
@@ -20,6 +24,7 @@ from components.params import Options
 TRAINING = 800  # frames
 TRUTHS = ("mall_gt.mat", "ground_truth.mat")
 SCENE = "perspective_roi.mat"
+REFERENCE = 84.0  # pixels per metre where pMapN is 1: of 19 adults, taken to be 1.75 m tall (the same test)
 LAYOUT = f"frames/seq_*.jpg, {' or '.join(TRUTHS)}, and {SCENE}"
 FROM = 'the authors of "Feature Mining for Localised Crowd Counting" (Chen et al., BMVC 2012)'
 
@@ -83,15 +88,15 @@ def read_frames(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def read_scene(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """The region of interest (H, W) bool and the perspective map (H, W) float64. Raises ValueError."""
+    """The region of interest (H, W) bool, and pixels per metre (H, W) float64, 0 where unknown. Raises ValueError."""
     content = load_mat(path, "roi", "pMapN")
     try:
-        roi, perspective = content["roi"]["mask"][0, 0].astype(bool), content["pMapN"].astype(np.float64)
+        roi, weights = content["roi"]["mask"][0, 0].astype(bool), content["pMapN"].astype(np.float64)
     except Exception as error:  # another structure fails in numpy with errors of any type
         raise ValueError(f"not Mall's {SCENE} ({type(error).__name__})") from None
-    if roi.ndim != 2 or roi.shape != perspective.shape:
-        raise ValueError(f"has a mask of shape {roi.shape} and a perspective map of shape {perspective.shape}")
-    return roi, perspective
+    if roi.ndim != 2 or roi.shape != weights.shape:
+        raise ValueError(f"has a mask of shape {roi.shape} and a perspective map of shape {weights.shape}")
+    return roi, REFERENCE / np.sqrt(np.where(weights > 0, weights, np.inf))
 
 
 def _dots(frames: np.ndarray, number: int) -> np.ndarray:

@@ -2,18 +2,19 @@
 
 The integral of a two-dimensional Gaussian over a cell is the product of two one-dimensional ones, differences of the
 normal CDF. With a row of them per dot, Gy (N, h) and Gx (N, w), the map of all dots is one matrix product, Gy^T Gx,
-whatever their bandwidths. A kernel is divided by its mass inside the image: what the border cuts off comes back.
+whatever their bandwidths. A kernel is divided by its mass inside the image: what the border cuts off comes back. The
+border of a region of interest cuts off as much: beyond it nothing counts, and a person inside weighs 1 inside.
 
 The scripts in common use filter the full image once per dot, truncate at 4 sigma and lose what the border cuts off."""
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from components.crowd import CELL, Window, cells
 
+TINY = 1e-6  # the least mass that is made up for: a dot of which a region has nothing stays nothing, and no 0/0
 REACH = 8.0  # sigmas; what a Gaussian has beyond is below 1e-14, less than the product rounds
 
 
@@ -55,19 +56,22 @@ def draw(
     return (rows.T @ columns).float()
 
 
-def draw_within(
-    dots: Tensor, sigmas: Tensor, size: tuple[int, int], region: np.ndarray | None, side: int = CELL
+def weights_within(
+    dots: Tensor, sigmas: Tensor | float, size: tuple[int, int], region: Tensor, side: int = CELL
 ) -> Tensor:
-    """The same for a whole image of which only a region counts: (h, w), the share of each cell.
+    """As how many people each dot (N, 2) counts, (N,) float64, for 1 of it to lie in a region of the whole image:
+    (h, w), the share of each cell that counts."""
+    bandwidths = torch.as_tensor(sigmas, dtype=torch.float64, device=dots.device).expand(len(dots))
+    rows = cell_mass(dots[:, 1], bandwidths, size[0], 0, cells(size[0], side), side)
+    columns = cell_mass(dots[:, 0], bandwidths, size[1], 0, cells(size[1], side), side)
+    return 1 / ((rows @ region.double()) * columns).sum(dim=1).clamp(min=TINY)
 
-    Every Gaussian is divided by its mass inside the region, so the map is 0 outside and still sums to N."""
+
+def draw_within(dots: Tensor, sigmas: Tensor, size: tuple[int, int], region: Tensor | None, side: int = CELL) -> Tensor:
+    """What counts of the map of a whole image: 0 outside the region, and in sum N, as each dot weighs 1 inside."""
     if region is None:
         return draw(dots, sigmas, size, side)
-    shares = torch.from_numpy(region).double()
-    rows = cell_mass(dots[:, 1], sigmas, size[0], 0, cells(size[0], side), side)
-    columns = cell_mass(dots[:, 0], sigmas, size[1], 0, cells(size[1], side), side)
-    inside = ((rows @ shares) * columns).sum(dim=1)
-    return ((rows / inside[:, None]).T @ columns * shares).float()
+    return draw(dots, sigmas, size, side, weights=weights_within(dots, sigmas, size, region, side)) * region
 
 
 def _reaching(dots: Tensor, sigmas: Tensor, view: Window) -> Tensor:

@@ -53,6 +53,18 @@ def annotation(batch: Batch, numbers: Sequence[int], windows: Sequence[Window], 
     )
 
 
+def regions(batch: Batch, numbers: Sequence[int], windows: Sequence[Window], stride: int) -> Tensor | None:
+    """The share of each cell that counts, (B, 1, h, w), cut likewise; None where no image has a region of interest."""
+    if not batch.regions:
+        return None
+    return torch.stack(
+        [
+            cut(batch.regions[number][None], window, whole(batch.sizes[number], stride), stride)
+            for number, window in zip(numbers, windows, strict=True)
+        ]
+    )
+
+
 def photographs(batch: Batch, numbers: Sequence[int], windows: Sequence[Window]) -> Tensor:
     """Some images of a batch, never flipped, cut at one window each: (B, 3, H, W) in -1..1, outside the image 0."""
     assert batch.photographs, "this map looks at the image, and the batch was made without"

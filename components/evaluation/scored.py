@@ -55,8 +55,11 @@ def pool(parts: Sequence[Scored]) -> Scored:
     Raises ValueError where an image stands in two parts, or the parts share no seed."""
     seeds = [seed for seed in parts[0].seeds if all(seed in part.seeds for part in parts)]
     ids = tuple(id for part in parts for id in part.ids)
-    if not seeds or len(set(ids)) < len(ids):
-        raise ValueError("must test every image once, and share a seed")
+    if not seeds:
+        raise ValueError("no seed is common to all of these experiments; give them the same `seeds`")
+    if len(set(ids)) < len(ids):
+        twice = next(id for place, id in enumerate(ids) if id in ids[:place])
+        raise ValueError(f"image {twice} is tested twice; pool experiments with different test images")
     alike = [
         part.take(np.array([part.seeds.index(seed) for seed in seeds]), np.arange(len(part.ids))) for part in parts
     ]

@@ -19,11 +19,11 @@ PROBLEMS = 12  # of a data set: as many are shown, the others counted
 NOT_RUN = "not run"
 
 
-def results(asked: Sequence[Asked], times: int) -> Table:
-    """A row per experiment: what was run, and every metric with its interval."""
-    rows = tuple((each.title, *_metrics(each), *settings(each).values()) for each in asked)
-    head, found = ("Experiment", *METRICS, *settings(asked[0])), measured(asked)
-    return Table("results", "Measured here", head, rows, (*_reading(found, times), *_each(found)))
+def results(pools: Sequence[Asked], asked: Sequence[Asked], times: int) -> Table:
+    """A row per pool of folds and per experiment: what was run, and every metric with its interval."""
+    rows = tuple((each.title, *_metrics(each), *settings(each).values()) for each in (*pools, *asked))
+    head, found = ("Experiment", *METRICS, *settings(asked[0])), measured([*pools, *asked])
+    return Table("results", "Measured here", head, rows, (*_reading(found, times), *_each(measured(asked))))
 
 
 def beside(asked: Sequence[Asked], section: str | None) -> Table:
@@ -60,7 +60,7 @@ def comparisons(asked: Sequence[Asked], baseline: str, differences: Mapping[str,
 
 
 def scenes(found: Sequence[Result], times: int) -> Table:
-    """MAE of every experiment scene by scene, and the mean over the scenes."""
+    """MAE, scene by scene, of experiments whose test images are of several, and the mean over the scenes."""
     names = sorted({scene for result in found for scene in result.scored.scenes})
     rows = []
     for result in found:

@@ -47,8 +47,8 @@ def pooled(asked: Sequence[Asked], title: str, names: Sequence[str], times: int)
     try:
         scores = pool([part.scored for part in parts])
     except ValueError as error:
-        raise ValueError(f"publish.pooled.{title}: the experiments {error}") from None
-    records = dict(enumerate(record for part in parts for record in part.records.values()))
+        raise ValueError(f"publish.pooled.{title}: {error}") from None
+    records = dict(enumerate(part.records[seed] for part in parts for seed in scores.seeds))
     return Result(row.name, experiment, row.density_map, records, scores, estimate(scores, times))
 
 

@@ -84,10 +84,11 @@ def tabulate(
 ) -> dict[str, Table]:
     """Every table of the study, by the name of its files."""
     wanted, times, found = study.publish, study.publish.bootstrap, results.measured(asked)
+    of_scenes = [each for each in found if len(set(each.scored.scenes)) > 1]
     prepared = {name: layout.prepared(name) / "report.json" for name in study.datasets}
     made = [
-        contents.results([*pools, *asked], times),
-        *([contents.scenes(found, times)] if len({name for each in found for name in each.scored.scenes}) > 1 else []),
+        contents.results(pools, asked, times),
+        *([contents.scenes(of_scenes, times)] if of_scenes else []),
         contents.beside(asked, wanted.published),
         *(paper_table(number, study, asked, times) for number in wanted.tables),
         *([contents.comparisons([*pools, *asked], wanted.baseline, differences, times)] if differences else []),

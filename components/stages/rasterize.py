@@ -44,9 +44,9 @@ def annotation_map(row: Row, bandwidths: np.ndarray, region: np.ndarray | None =
 
     With a region of interest, the share of each cell, the map is 0 outside, and each dot weighs 1 inside: as at the
     image's border, what is cut off comes back."""
-    drawn = draw_within(
-        torch.from_numpy(row.dots), torch.from_numpy(bandwidths), (row.height, row.width), region
-    ).numpy()
+    dots, sigmas = torch.from_numpy(row.dots), torch.from_numpy(bandwidths)
+    shares = None if region is None else torch.from_numpy(region)
+    drawn = draw_within(dots, sigmas, (row.height, row.width), shares).numpy()
     people = len(row.dots)
     assert abs(drawn.sum(dtype=np.float64) - people) <= 1e-4 * max(1, people), f"{row.id}: a map that loses people"
     return drawn

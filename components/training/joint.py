@@ -1,7 +1,12 @@
 """A counter and the density maps that it learns from, as one model with one loss.
 
 Equations (3) and (7) share a shape, `counting_loss(f(X), M) + refinement_loss(M)`; with maps that are merely drawn the
-second term is zero. One backward pass gives both networks the gradients of algorithms 1 and 2."""
+second term is zero. One backward pass gives both networks the gradients of algorithms 1 and 2.
+
+Where an image has a region of interest, both losses see maps times the share of each cell that lies in it: outside,
+nothing is asked for and nothing punished. What counts must sum to the people inside, whose kernels reach out of the
+region, or counters would learn to miss them. So whatever draws a kernel a dot gives back what the region's border cuts
+off, as at the image's own, and maps that a loss or hard normalisation holds to a count are held to it inside."""
 
 from __future__ import annotations
 
@@ -12,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from components.crowd import CELL, Batch, Counter, DensityMap, block_sum
-from components.density_maps.windows import annotation, cut, whole
+from components.density_maps.windows import annotation, cut, regions, whole
 from components.losses.counting import CountingLoss
 
 
@@ -118,10 +123,8 @@ class JointModel(nn.Module):
 
 def within(maps: Tensor, batch: Batch, stride: int) -> Tensor:
     """What counts of maps (B, 1, h, w) of a batch's windows, not mirrored: all, where there are no regions."""
-    if not batch.regions:
-        return maps
-    seen = zip(batch.regions, batch.windows, batch.sizes, strict=True)
-    return maps * torch.stack([cut(region[None], window, whole(size, stride), stride) for region, window, size in seen])
+    shares = regions(batch, range(len(maps)), batch.windows, stride)
+    return maps if shares is None else maps * shares
 
 
 def flip(maps: Tensor, flipped: Tensor) -> Tensor:

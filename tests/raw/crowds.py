@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from scipy.io import savemat
 
+from components.datasets.mall import REFERENCE
 from tests.raw.tools import PARAMS, RAW, save_image, write_json
 
 SIZE = (PARAMS.height, PARAMS.width)
@@ -59,11 +60,11 @@ def mall(root: Path = RAW / "mall", mask: np.ndarray | None = None, frames: tupl
         cells[0, number - 1], counts[number - 1] = record, len(dots)
     save_mat(root / "mall_gt.mat", frame=cells, count=counts)
     region = np.ones(SIZE, np.uint8) if mask is None else mask.astype(np.uint8)
-    save_mat(root / "perspective_roi.mat", roi={"mask": region}, pMapN=perspective())
+    save_mat(root / "perspective_roi.mat", roi={"mask": region}, pMapN=(REFERENCE / perspective()) ** 2)
 
 
 def perspective() -> np.ndarray:
-    """People grow linearly from row to row."""
+    """Pixels per metre: people grow linearly from row to row."""
     return np.repeat(np.linspace(2, 9, SIZE[0])[:, None], SIZE[1], axis=1)
 
 

@@ -11,4 +11,4 @@ class Kernel(Protocol):
     def bandwidths(self, dots: np.ndarray, perspective: np.ndarray | None = None) -> np.ndarray:
         """The sigmas (N,), above 0, of dots (N, 2), both in pixels; N may be 0.
 
-        `perspective` (N,) is what the scene's perspective map says at the dots, if it has one."""
+        `perspective` (N,) is pixels per metre at the dots, where the scene has a map of them."""

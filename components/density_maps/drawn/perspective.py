@@ -1,9 +1,9 @@
 """Bandwidths that follow the scene's perspective map: people near the camera are large, and so are their Gaussians.
 
-sigma_i = factor x M(p_i). Zhang et al., "Cross-scene Crowd Counting via Deep Convolutional Neural Networks" (CVPR
-2015), section 3.1, for WorldExpo'10: M is in pixels per metre, and a head's Gaussian is 0.2 m wide. Mall's map has no
-such unit: there `factor` is to be chosen. What the paper does not say is ours: sigma is clamped, as in `adaptive`, and
-where the map says nothing it is the smallest."""
+sigma_i = factor x M(p_i), M in pixels per metre. Zhang et al., "Cross-scene Crowd Counting via Deep Convolutional
+Neural Networks" (CVPR 2015), section 3.1, for WorldExpo'10: the Gaussian of a head is 0.2 m wide. Below it they draw a
+second one for the body, 0.2 m across and 0.5 m along; here a person is the head alone, where the dot is. What the
+paper does not say is ours: sigma is clamped, as in `adaptive`, and where the map says nothing it is the smallest."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from components.params import Options
 
 
 class Params(Options):
-    factor: float = Field(0.2, gt=0, allow_inf_nan=False, description="sigma per unit of the perspective map")
+    factor: float = Field(0.2, gt=0, allow_inf_nan=False, description="sigma in metres")
     smallest: float = Field(1.0, gt=0, description="pixels of the prepared image")
     largest: float = Field(40.0, gt=0, allow_inf_nan=False, description="pixels of the prepared image")
 

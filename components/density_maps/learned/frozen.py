@@ -58,9 +58,11 @@ class Frozen(DensityMap):
     def _whole(self, one: Batch) -> Tensor:
         """The map of one whole image, (1, h, w)."""
         stride, full = self.generator.stride, whole(one.sizes[0], self.stride)
-        coarse = replace(one, annotations=[_gathered(each, stride // self.stride) for each in one.annotations])
+        factor = stride // self.stride
+        shares = [_gathered(each, factor) / _gathered(torch.ones_like(each), factor) for each in one.regions]
+        coarse = replace(one, annotations=[_gathered(each, factor) for each in one.annotations], regions=shares)
         maps = self.generator(coarse, [whole(one.sizes[0], stride)])
-        maps = spread(maps, stride // self.stride, (full.height // self.stride, full.width // self.stride))
+        maps = spread(maps, factor, (full.height // self.stride, full.width // self.stride))
         return self.scale / self.generator.scale * maps[0]
 
 

@@ -18,11 +18,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from components.crowd import Batch, DensityMap, Window
-from components.density_maps._gaussian import draw
+from components.density_maps._gaussian import draw, weights_within
 from components.density_maps.learned import _tiles
 from components.density_maps.learned._fusion import MARGINS, NaiveFusion, attention, fusion
 from components.density_maps.learned._kernels import LearnedKernels
-from components.density_maps.windows import annotation, photographs, run_wider
+from components.density_maps.windows import annotation, photographs, regions, run_wider
 from components.losses.global_count import global_count
 from components.losses.local_count import local_count
 from components.networks import Initialisation, initialise
@@ -103,17 +103,25 @@ class Generator(DensityMap):
         if self.params.refinement != "hard_norm":
             return maps
         people = annotation(batch, numbers, windows, self.stride).sum(dim=(1, 2, 3))
-        return normalised(maps, self.scale * people)
+        return normalised(maps, self.scale * people, regions(batch, numbers, windows, self.stride))
 
     def blurred(self, batch: Batch, number: int, window: Window) -> Tensor:
         """Equation (4) for one image, at one window: (k, H, W) people per pixel.
 
-        Every fixed kernel weighs 1 in the image, to rounding: far from its dot it is zero."""
+        Every fixed kernel weighs 1 in the image, or in its region of interest, to rounding: far from its dot it is
+        zero."""
         dots, size = batch.dots[number], batch.sizes[number]
         if self.kernels is not None:
             return self.kernels(dots, size, window)
-        drawn = torch.stack([draw(dots, sigma, size, side=1, window=window) for sigma in self.params.sigmas])
+        region = batch.regions[number] if batch.regions else None
+        drawn = torch.stack([self._blurred(dots, sigma, size, window, region) for sigma in self.params.sigmas])
         return functional.threshold(drawn, NOTHING, 0)
+
+    def _blurred(
+        self, dots: Tensor, sigma: float, size: tuple[int, int], window: Window, region: Tensor | None
+    ) -> Tensor:
+        weights = None if region is None else weights_within(dots, sigma, size, region, self.stride)
+        return draw(dots, sigma, size, side=1, window=window, weights=weights)
 
     def fuse(self, blurred: Tensor, images: Tensor | None = None) -> Tensor:
         """Equations (5) and (6): (B, k, H, W) -> (B, 1, H / stride, W / stride).
@@ -144,10 +152,12 @@ class Generator(DensityMap):
         return self.params.beta * global_count(maps / self.scale, drawn.sum(dim=(1, 2, 3)))
 
 
-def normalised(maps: Tensor, counts: Tensor) -> Tensor:
-    """Hard normalisation, table 4: maps (B, 1, h, w), scaled so that each sums to its count (B,).
+def normalised(maps: Tensor, counts: Tensor, shares: Tensor | None = None) -> Tensor:
+    """Hard normalisation, table 4: maps (B, 1, h, w), scaled so that each sums to its count (B,). With `shares` of
+    cells, what these leave of it does.
 
     The networks may make cells below zero, and with them sums of zero or less, which no factor brings to the count.
     So magnitudes are scaled: a map without negative cells stays what it was, and every cell keeps its gradient."""
     magnitudes = maps.abs() + TINY
-    return counts[:, None, None, None] * magnitudes / magnitudes.sum(dim=(1, 2, 3), keepdim=True)
+    inside = magnitudes if shares is None else magnitudes * shares
+    return counts[:, None, None, None] * magnitudes / inside.sum(dim=(1, 2, 3), keepdim=True)

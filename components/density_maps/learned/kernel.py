@@ -7,8 +7,9 @@ non-negative and sums to 1, so no second loss is needed. Their loss is `squared_
 scale of 1.
 
 Four things are otherwise than in the authors' code: a kernel lies centred on its dot's cell, and not up and left of it;
-what the border of the image cuts off comes back, so each dot weighs 1; a flat kernel stays flat, where theirs is 0/0;
-and every image of a batch has its own kernels, where theirs all have the first one's."""
+what the border of the image, or of its region of interest, cuts off comes back, so each dot weighs 1; a flat kernel
+stays flat, where theirs is 0/0; and every image of a batch has its own kernels, where theirs all have the first one's.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ from typing import Literal
 import torch
 from pydantic import Field, field_validator
 from torch import Tensor, nn
+from torch.nn import functional
 
 from components.crowd import Batch, DensityMap, Window, cells
 from components.density_maps.learned._kernels import cells_of
@@ -87,6 +89,10 @@ class Kernels(DensityMap):
         columns, rows = (here * self.stride // PLACE).unbind(dim=1)
         inside = within(on, limits, self.params.side)
         kernels = normalised(predicted[which, :, rows, columns].view_as(inside), inside, self.params.positive)
+        if batch.regions:
+            own = zip(numbers, found, strict=True)
+            shares = torch.cat([around(batch.regions[number], each, self.params.side) for number, (each, *_) in own])
+            kernels = kernels / (kernels * shares).sum(dim=(1, 2), keepdim=True).clamp(min=TINY)
         shape = (len(numbers), windows[0].height // self.stride, windows[0].width // self.stride)
         return self.scale * added(kernels, here, which, shape)
 
@@ -111,6 +117,12 @@ def within(on: Tensor, limits: Tensor, side: int) -> Tensor:
     reached = on[:, :, None] + torch.arange(side, device=on.device) - side // 2
     columns, rows = ((reached >= 0) & (reached < limits[:, :, None])).unbind(dim=1)
     return rows[:, :, None] & columns[:, None, :]
+
+
+def around(region: Tensor, on: Tensor, side: int) -> Tensor:
+    """A region's shares (h, w) under kernels centred on cells (D, 2): (D, s, s), and 0 outside the image."""
+    columns, rows = on.unbind(dim=1)
+    return functional.pad(region, (side // 2,) * 4).unfold(0, side, 1).unfold(1, side, 1)[rows, columns]
 
 
 def normalised(predicted: Tensor, inside: Tensor, positive: str) -> Tensor:

@@ -1,8 +1,8 @@
 """A mixture of Gaussians at every dot, whose shares a small network sets: attention per dot, before anything is drawn.
 
 Ours. M = sum_i sum_j w_ij N(p_i, sigma_j), with w_i a softmax over k bandwidths of what the network makes of the dots
-around dot i. Every Gaussian is integrated over cells and weighs 1 inside the image, and the shares of a dot add up to
-1: each dot weighs 1 by construction, and no second loss holds the map to its count.
+around dot i. Every Gaussian is integrated over cells and weighs 1 inside the image, or its region of interest, and the
+shares of a dot add up to 1: each dot weighs 1 by construction, and no second loss holds the map to its count.
 
 Trained jointly it flees to the widest Gaussian, because the smoothest map is the most predictable. By default it is
 trained by what its map does to the counter's counts (`components/training/bilevel.py`). At the scale at which we tried
@@ -10,6 +10,7 @@ it, no map beat a fixed sigma of 4 to 8 px beyond noise."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -17,7 +18,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from components.crowd import Batch, DensityMap, Window
-from components.density_maps._gaussian import draw
+from components.density_maps._gaussian import draw, weights_within
 from components.params import Optimiser, Options
 
 SCALES = (16, 32, 64, 128)  # pixels: how far around a dot others count; each twice the one before
@@ -56,14 +57,17 @@ class Mixture(DensityMap):
 
     def forward(self, batch: Batch, windows: list[Window]) -> Tensor:
         """The maps of a batch at `windows`, (B, 1, h, w): those of the whole images, cut."""
-        seen = zip(batch.dots, batch.sizes, windows, strict=True)
+        regions: Sequence[Tensor | None] = batch.regions or [None] * len(windows)
+        seen = zip(batch.dots, batch.sizes, windows, regions, strict=True)
         return self.scale * torch.stack([self._draw(*each)[None] for each in seen])
 
-    def _draw(self, dots: Tensor, size: tuple[int, int], window: Window) -> Tensor:
+    def _draw(self, dots: Tensor, size: tuple[int, int], window: Window, region: Tensor | None) -> Tensor:
         weights = self.shares(log_densities(dots)).flatten()
-        count = len(self.params.sigmas)
         sigmas = torch.tensor(self.params.sigmas, dtype=torch.float64, device=dots.device).repeat(len(dots))
-        return draw(dots.repeat_interleave(count, dim=0), sigmas, size, self.stride, window, weights)
+        dots = dots.repeat_interleave(len(self.params.sigmas), dim=0)
+        if region is not None:
+            weights = weights * weights_within(dots, sigmas, size, region, self.stride)
+        return draw(dots, sigmas, size, self.stride, window, weights)
 
 
 def log_densities(dots: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ class Ready:
     scale: float  # prepared pixels per raw pixel
     sha256: str
     scene: str
-    perspective: np.ndarray | None  # (N,): at each dot, in prepared pixels per unit
+    perspective: np.ndarray | None  # (N,): prepared pixels per metre at each dot
     region: np.ndarray | None  # (H, W) uint8: of each prepared pixel, the share within the region, of 255
 
 
@@ -35,6 +35,8 @@ def read(dataset: Dataset, longest_side: int | None, problems: list[Problem]) ->
         try:
             image, sha256 = decode(sample)
             region = of_size(sample.roi, image.size, "region of interest")
+            if region is not None and not region.any():
+                raise ValueError("its region of interest is empty")
             perspective = of_size(sample.perspective, image.size, "perspective map")
         except ValueError as error:
             problems.append(Problem(name(sample), str(error), "the image is left out"))
