@@ -14,6 +14,7 @@ from typing import Any
 import click
 import yaml
 
+from components.datasets._files import natural
 from components.params import Study
 from components.plugins import FAMILIES, kinds
 from components.stages._check import mistakes
@@ -41,12 +42,13 @@ def dotfield() -> None:
 
 @dotfield.command()
 def studies() -> None:
-    """List the studies: name, experiments x seeds, state, title."""
+    """List the studies: name, experiments, runs (one for each seed), state, title."""
+    click.echo(_columns("study", "experiments", "runs", "state", "title"))
     for layout in _layouts():
         try:
             click.echo(_line(layout, load(layout)))
         except ValueError as error:
-            click.echo(f"{layout.study:24} cannot be read: {error}")
+            click.echo(f"{layout.study:21} cannot be read: {error}")
 
 
 @dotfield.command()
@@ -54,12 +56,12 @@ def studies() -> None:
 def run(study: str) -> None:
     """Run what is stale of STUDY with DVC, then show its table."""
     layout = _layout(study)
+    raw.require(load(layout), str(layout.params))
     pipeline = str(write(layout))
     if _dvc("status", "--quiet", pipeline) == 0:
         click.echo(f"nothing changed: every stage of {study} is up to date\n\n{layout.summary.read_text()}")
         return
     _check(layout)
-    raw.require(load(layout), str(layout.params))
     if code := _dvc("repro", pipeline):
         sys.exit(code)
     click.echo(f"\n{layout.summary.read_text()}")
@@ -76,10 +78,12 @@ def publish_study(study: str) -> None:
 @dotfield.command("check")
 @click.argument("study")
 def check_study(study: str) -> None:
-    """Check every kind and option of STUDY, and list all mistakes at once."""
+    """Check every kind and option of STUDY, and list all mistakes at once; then, what raw data it misses."""
     layout = _layout(study)
     _check(layout)
     click.echo(f"{layout.params}: no mistake found")
+    for line in raw.missing(load(layout), str(layout.params)):
+        click.echo(line)
 
 
 @dotfield.command("kinds")
@@ -114,7 +118,8 @@ def _option(written: str) -> tuple[str, Any]:
 def _layouts() -> list[Layout]:
     if not PARAMS.is_dir():
         raise ValueError(f"there is no folder {PARAMS}/ in {Path.cwd()}: run this in the project's root")
-    return [Layout(path.parent.name) for path in sorted(PARAMS.glob("*/study.yaml"))]
+    names = [path.parent.name for path in PARAMS.glob("*/study.yaml")]
+    return [Layout(name) for name in sorted(names, key=natural)]
 
 
 def _layout(study: str) -> Layout:
@@ -126,13 +131,16 @@ def _layout(study: str) -> Layout:
 
 def _line(layout: Layout, study: Study) -> str:
     runs = sum(len(experiment.seeds) for experiment in study.experiments.values())
-    size = f"{len(study.experiments)} experiments, {runs} runs"
-    return f"{layout.study:24} {size:24} {_state(layout):12} {study.title}"
+    return _columns(layout.study, str(len(study.experiments)), str(runs), _state(layout, study), study.title)
 
 
-def _state(layout: Layout) -> str:
+def _columns(study: str, experiments: str, runs: str, state: str, title: str) -> str:
+    return f"{study:21} {experiments:>11} {runs:>5}  {state:11}  {title}"
+
+
+def _state(layout: Layout, study: Study) -> str:
     if not layout.pipeline.with_name("dvc.lock").exists():
-        return "never run"
+        return "no raw data" if raw.missing(study, str(layout.params)) else "never run"
     return "published" if layout.summary.exists() else "unfinished"
 
 

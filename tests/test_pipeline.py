@@ -76,15 +76,22 @@ def test_a_committed_pipeline_is_the_one_that_would_be_written(file: Path, monke
 def test_maps_of_another_experiments_generator_wait_for_its_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     layout = Layout("table-6")
-    train = yaml.safe_load(_pipeline.pipeline(layout, _pipeline.load(layout)))["stages"]["train"]
-    sources = {name: item["source"] for name, item in train["foreach"].items()}
-    assert train["do"]["deps"][-1] == "${item.source}"
+    written = yaml.safe_load(_pipeline.pipeline(layout, _pipeline.load(layout)))
+    sources = {name: added["source"] for name, added in written["vars"][1]["experiments"].items()}
+    assert written["stages"]["train"]["do"]["deps"][-1] == "${item.source}"
     assert {name for name, source in sources.items() if source == "out/table-6/runs/generated-csrnet"} == {
         "mcnn-for-csrnet",
         "fcn-for-csrnet",
         "sfcn-for-csrnet",
     }
     assert all((ROOT / source).is_file() for source in sources.values() if not source.startswith("out/"))
+
+
+@pytest.mark.parametrize("file", list(ROOT.glob("params/table-*/study.yaml")), ids=lambda file: file.parent.name)
+def test_no_experiment_of_a_table_is_an_alias_of_another(file: Path) -> None:
+    """`dvc exp run -S` writes a mapping that several experiments share once for each of them, and the last one wins:
+    what was set is lost without a word, or set in all of them."""
+    assert not any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(file.read_text()))
 
 
 def test_a_study_must_bear_the_name_of_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,3 +177,27 @@ def test_studies_share_no_state(tmp_path: Path) -> None:
     second = stand_in.command(folder, "dotfield", "run", "other")
     assert "nothing changed" in second.stdout
     assert stand_in.ran(folder) == []
+
+
+@pytest.mark.slow
+def test_a_generator_is_trained_before_what_takes_its_maps_and_both_again_when_it_changes(tmp_path: Path) -> None:
+    folder = stand_in.repository(tmp_path)
+    values = yaml.safe_load((folder / "params/demo/study.yaml").read_text())
+    generated = values["experiments"]["generated"]
+    taking = generated | {"title": "taking", "density_map": {"kind": "frozen", "run": "generated"}}
+    experiments = {"a-taking": taking, "fixed": values["experiments"]["fixed"], "generated": generated}
+    study = folder / "params" / "other" / "study.yaml"
+    study.parent.mkdir()
+    study.write_text(yaml.safe_dump(values | {"study": "other", "experiments": experiments, "searches": {}}))
+
+    first = stand_in.command(folder, "dotfield", "run", "other")
+    assert first.returncode == 0, first.stdout
+    ran = stand_in.ran(folder)
+    assert ran.index("train generated") < ran.index("train a-taking")
+
+    setting = "params/other/study.yaml:experiments.generated.density_map.beta=5"
+    changed = stand_in.command(folder, *DVC, "exp", "run", "-S", setting, "params/other/dvc.yaml")
+    assert changed.returncode == 0, changed.stdout
+    again = set(stand_in.ran(folder))
+    assert {"train generated", "train a-taking"} <= again
+    assert "train fixed" not in again

@@ -47,9 +47,11 @@ def pipeline(layout: Layout, study: Study) -> str:
         del stages["search"]
         stages["publish"]["deps"].remove("out/${study}/searches")
     stages["prepare"] = _with_raw_data(stages["prepare"], written["datasets"])
+    variables: list[Any] = ["study.yaml"]
     if any(study.source(name) for name in study.experiments):
-        stages["train"] = _with_sources(stages["train"], study)
-    text = yaml.safe_dump({"vars": ["study.yaml"], "stages": stages}, sort_keys=False, width=120)
+        variables.append({"experiments": _sources(study)})
+        stages["train"]["do"]["deps"].append("${item.source}")
+    text = yaml.safe_dump({"vars": variables, "stages": stages}, sort_keys=False, width=120)
     return HEADER.format(study=layout.study) + text
 
 
@@ -63,18 +65,14 @@ def _with_raw_data(prepare: dict[str, Any], datasets: dict[str, Any]) -> dict[st
     return {"foreach": raw, "do": body | {"deps": [*body["deps"], "${item}"]}}
 
 
-def _with_sources(train: dict[str, Any], study: Study) -> dict[str, Any]:
-    """The stage, after the experiment whose runs make the density map; any other depends on its map's code again."""
-    items = {
-        name: {
-            "dataset": experiment.dataset,
-            "annotation": experiment.annotation,
-            "source": _runs(study, name) or f"components/density_maps/learned/{experiment.density_map.kind}.py",
-        }
+def _sources(study: Study) -> dict[str, dict[str, str]]:
+    """What DVC adds to each experiment of the study: the runs that make its density map, or else its map's code again.
+
+    Everything else that DVC knows of an experiment it reads in `study.yaml`, where `dvc exp run -S` changes it."""
+    return {
+        name: {"source": _runs(study, name) or f"components/density_maps/learned/{experiment.density_map.kind}.py"}
         for name, experiment in study.experiments.items()
     }
-    body = train["do"]
-    return {"foreach": items, "do": body | {"deps": [*body["deps"], "${item.source}"]}}
 
 
 def _runs(study: Study, name: str) -> str | None:

@@ -70,11 +70,16 @@ def perspective() -> np.ndarray:
 
 def worldexpo(root: Path = RAW / "worldexpo", corners: tuple = ((0, 0), (64, 0), (64, 48), (0, 48))) -> None:
     for seed, (half, scene) in enumerate((("train", "100156"), ("test", "104207"))):
-        dots = save_image(root / f"{half}_frame" / f"{scene}_C09-0{seed}.jpg", seed).round(2)
-        labels, polygon = root / f"{half}_label" / scene, np.array(corners, float)
-        save_mat(labels / f"{scene}_C09-0{seed}.mat", point_position=dots, point_num=len(dots))
-        save_mat(labels / "roi.mat", maskVerticesXCoordinates=polygon[:, :1], maskVerticesYCoordinates=polygon[:, 1:])
-        save_mat(root / f"{half}_perspective" / f"{scene}.mat", pMap=perspective())
+        frame(root, half, scene, seed, corners)
+
+
+def frame(root: Path, half: str, scene: str, seed: int, corners: tuple) -> None:
+    """A frame of WorldExpo'10 with its dots, and its scene's region and perspective."""
+    dots = save_image(root / f"{half}_frame" / f"{scene}_C09-0{seed}.jpg", seed).round(2)
+    labels, polygon = root / f"{half}_label" / scene, np.array(corners, float)
+    save_mat(labels / f"{scene}_C09-0{seed}.mat", point_position=dots, point_num=len(dots))
+    save_mat(labels / "roi.mat", maskVerticesXCoordinates=polygon[:, :1], maskVerticesYCoordinates=polygon[:, 1:])
+    save_mat(root / f"{half}_perspective" / f"{scene}.mat", pMap=perspective())
 
 
 KINDS = (ucf_qnrf, ucf_cc_50, nwpu, jhu, mall, worldexpo)

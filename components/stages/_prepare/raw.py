@@ -17,11 +17,16 @@ def options(entry: DatasetEntry, where: str) -> Options:
 
 def require(study: Study, file: str) -> None:
     """Raises ValueError with a line for each data set whose folder is not there."""
-    missing = []
+    if found := missing(study, file):
+        raise ValueError("\n".join(found))
+
+
+def missing(study: Study, file: str) -> list[str]:
+    """A line for each data set whose folder is not there."""
+    found = []
     for name, entry in study.datasets.items():
         try:
             options(entry, f"{file}: datasets.{name}.source")
         except ValueError as error:
-            missing.append(str(error))
-    if missing:
-        raise ValueError("\n".join(missing))
+            found.append(str(error))
+    return found
