@@ -160,6 +160,9 @@ class Publish(Options):
     `tables` are the paper's tables 2 to 10 that are printed in the paper's own shape."""
 
     baseline: str = Field(description="an experiment, or a row of `pooled`")
+    compared: dict[Name, tuple[Name, ...]] = Field(
+        {}, description="further baselines, and the experiments that stand beside each of them"
+    )
     tables: tuple[Annotated[int, Field(ge=2, le=10)], ...] = ()
     published: str | None = Field(None, description="a section of components/publish/published.yaml")
     bootstrap: int = Field(2000, ge=100)
@@ -197,6 +200,11 @@ class Study(Options):
             if source := self.source(search.experiment):
                 raise ValueError(f"searches.{name}.experiment: {search.experiment} takes maps of {source}; search that")
         _known("publish.baseline", self.publish.baseline, {**self.experiments, **self.publish.pooled})
+        for base, names in self.publish.compared.items():
+            for name in (base, *names):
+                _known(f"publish.compared.{base}", name, self.experiments)
+            if base == self.publish.baseline:
+                raise ValueError(f"publish.compared.{base}: is the baseline, with which every experiment is compared")
         for title, names in self.publish.pooled.items():
             self._check_pool(f"publish.pooled.{title}", names)
         return self

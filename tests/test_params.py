@@ -93,6 +93,8 @@ def test_every_committed_study_is_right_down_to_its_options(name: str) -> None:
         ("experiments.fixed.seeds", [], r"seeds: must have at least 1 entry$"),
         ("training.crop", [8, 8, 3], r"crop: must have at most 2 entries, not \[8, 8, 3\]$"),
         ("publish.baseline", "plain", r"publish\.baseline: 'plain' is not defined; defined are fixed, other"),
+        ("publish.compared", {"other": ["plain"]}, r"publish\.compared\.other: 'plain' is not defined"),
+        ("publish.compared", {"fixed": ["other"]}, r"publish\.compared\.fixed: is the baseline"),
     ],
 )
 def test_a_mistake_is_named_with_its_place(tmp_path: Path, path: str, value: object, said: str) -> None:

@@ -67,7 +67,7 @@ STUDY = {
         },
     },
     "searches": {"betas": {"experiment": "refined", "space": {"density_map.alpha": {"uniform": [0, 1]}}}},
-    "publish": {"baseline": "fixed", "bootstrap": 100},
+    "publish": {"baseline": "fixed", "bootstrap": 100, "compared": {"refined": ["fixed"]}},
 }
 
 
@@ -334,6 +334,16 @@ def test_publishing_what_was_not_evaluated_says_what_to_do(small, monkeypatch, t
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=r"out/small: Not run: fixed; refined & co\. Run `dotfield run small`"):
         publish(study, Layout("small"))
+
+
+def test_a_further_baseline_is_compared_with_the_experiments_named_beside_it(small):
+    """The second comparison is the first one turned round."""
+    with (small / "out/small/published/tables/comparisons.csv").open() as lines:
+        first, second = csv.DictReader(lines)
+    assert (first["Baseline"], second["Baseline"]) == ("fixed", "refined & co")
+    gap = "MAE minus baseline's"
+    assert float(second[gap]) == pytest.approx(-float(first[gap]))
+    assert float(second[gap + " low"]) == pytest.approx(-float(first[gap + " high"]))
 
 
 @pytest.fixture

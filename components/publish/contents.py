@@ -38,8 +38,8 @@ def beside(asked: Sequence[Asked], section: str | None) -> Table:
     return Table("beside", "Measured here, beside the paper's figures", head, rows, _standing(cells, section))
 
 
-def comparisons(asked: Sequence[Asked], baseline: str, differences: Mapping[str, Difference], times: int) -> Table:
-    """MAE minus the baseline's, paired by seed and image."""
+def comparisons(asked: Sequence[Asked], found: Mapping[str, Mapping[str, Difference]], times: int) -> Table:
+    """MAE minus a baseline's, paired by seed and image; `found` by baseline."""
     titles = {each.name: each.title for each in asked}
     rows = tuple(
         (
@@ -49,6 +49,7 @@ def comparisons(asked: Sequence[Asked], baseline: str, differences: Mapping[str,
             ", ".join(f"{gap:+.2f} (seed {seed})" for seed, gap in difference.by_seed.items()),
             verdict(difference),
         )
+        for baseline, differences in found.items()
         for name, difference in differences.items()
     )
     note = (

@@ -86,12 +86,16 @@ def tabulate(
     wanted, times, found = study.publish, study.publish.bootstrap, results.measured(asked)
     of_scenes = [each for each in found if len(set(each.scored.scenes)) > 1]
     prepared = {name: layout.prepared(name) / "report.json" for name in study.datasets}
+    compared = {wanted.baseline: differences} | {
+        base: results.differences([each for each in found if each.name in (base, *names)], base, times)
+        for base, names in wanted.compared.items()
+    }
     made = [
         contents.results(pools, asked, times),
         *([contents.scenes(of_scenes, times)] if of_scenes else []),
         contents.beside(asked, wanted.published),
         *(paper_table(number, study, asked, times) for number in wanted.tables),
-        *([contents.comparisons([*pools, *asked], wanted.baseline, differences, times)] if differences else []),
+        *([contents.comparisons([*pools, *asked], compared, times)] if any(compared.values()) else []),
         *([contents.others(asked, wanted.published)] if wanted.published else []),
         *([contents.runs(found)] if found else []),
         *(contents.search(name, layout.search(name) / "trials.parquet") for name in _searched(study, layout)),
