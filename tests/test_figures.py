@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from matplotlib.figure import Figure
 from PIL import Image
 
 from components.crowd import Window
 from components.density_maps._gaussian import draw
 from components.params import load_study
-from components.publish.figures import Panel, Scale, counted, page, signed, unsigned
+from components.publish.figures import Panel, Scale, _logarithmic, counted, page, signed, unsigned
 from components.stages import prepare
 from components.stages._figures import attention, generators, kernels, maps, predictions
 from components.stages._figures.gallery import Gallery
@@ -186,3 +187,13 @@ def test_a_page_of_maps_below_zero_is_drawn(tmp_path: Path) -> None:
     haze = np.full((4, 6), -0.5)
     page([[Panel("haze", haze, unsigned([haze])), counted("haze", haze)]], tmp_path / "haze.png")
     assert (tmp_path / "haze.png").stat().st_size > 1000
+
+
+def test_a_logarithmic_axis_keeps_its_numbers_however_far_it_reaches() -> None:
+    """Naive fusion's second loss is rounding alone, twelve decades below the others'."""
+    axes = Figure().subplots()
+    axes.plot([1, 2], [1e5, 1e-7])
+    _logarithmic(axes)
+    low, high = axes.get_ylim()
+    assert low > 1e-2
+    assert sum(low <= tick <= high for tick in axes.get_yticks()) >= 4

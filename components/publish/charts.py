@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from components.evaluation.metrics import mae
 from components.evaluation.scored import Scored
-from components.publish.style import GREY, colour, drawing
+from components.publish.style import GREY, colour, drawing, wrapped
 
 COLUMNS = 4
 
@@ -26,7 +26,7 @@ def scatter(results: Mapping[str, Scored], target: Path) -> None:
         every = [axes for row in grid for axes in row]
         for place, (title, scored) in enumerate(results.items()):
             _counts(every[place], scored, place, limits)
-            every[place].set_title(f"{title}\nMAE {mae(scored.truth, scored.prediction).mean():.1f}")
+            every[place].set_title(f"{wrapped(title)}\nMAE {mae(scored.truth, scored.prediction).mean():.1f}")
         _hide(every[len(results) :])
         figure.supxlabel("people annotated", fontsize=9)
         figure.supylabel("people predicted", fontsize=9)

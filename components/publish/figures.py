@@ -5,8 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from textwrap import wrap
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,15 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from components.publish.style import DENSITY, DIVERGING, colour, drawing
+from components.publish.style import DENSITY, DIVERGING, colour, dashes, drawing, wrapped
 
 PANELS = {
     "val_mae": "MAE on the validation images (people)",
     "counting_loss": "counting loss",
     "refinement_loss": "second loss: refinement, or count of the map",
 }
-
-WIDE = 30  # characters in a line of a panel's title
 
 
 class Scale(NamedTuple):
@@ -54,13 +51,13 @@ def compare_curves(runs: Mapping[str, Sequence[Path]], target: Path) -> None:
     with drawing(target, 1, len(recorded), 4.2, 3.1) as (figure, [row]):
         for axes, name in zip(row, recorded, strict=True):
             for place, (title, seeds) in enumerate(histories.items()):
-                _seed_lines(axes, name, [run for run in seeds if _has(run, name)], colour(place), title)
+                _seed_lines(axes, name, [run for run in seeds if _has(run, name)], place, title)
             axes.set(title=PANELS[name], xlabel="epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             if name != "val_mae":
                 _logarithmic(axes)
         if any(runs):
-            figure.legend(*row[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+            figure.legend(*row[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, handlelength=3.5)
 
 
 def read_metrics(path: Path) -> dict[str, np.ndarray]:
@@ -117,7 +114,7 @@ def _mapped(panel: Panel) -> bool:
 def _show(axes: Axes, panel: Panel, scale: Scale) -> AxesImage:
     """A picture in RGB has no use for the scale."""
     shown = axes.imshow(panel.pixels, cmap=scale.colours, vmin=scale.low, vmax=scale.high)
-    axes.set_title("\n".join(line for each in panel.title.split("\n") for line in wrap(each, WIDE)))
+    axes.set_title(wrapped(panel.title))
     axes.set(xticks=[], yticks=[])  # ticks that nobody sees still cost half of the time
     axes.set_axis_off()
     return shown
@@ -130,8 +127,11 @@ def _bar(figure: Figure, row: Sequence[Axes], shown: AxesImage, label: str) -> N
 
 
 def _logarithmic(axes: Axes) -> None:
+    """At most six decades: below them, a second loss that holds nothing has only its rounding."""
     axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    low, high = axes.get_ylim()
+    axes.set_ylim(bottom=max(low, high / 1e6))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1e3 * low else (1,)))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter("{x:g}")
 
@@ -144,13 +144,14 @@ def _has(run: Mapping[str, np.ndarray], name: str) -> bool:
     return bool((run[name] > 0).any())
 
 
-def _seed_lines(axes: Axes, name: str, runs: Sequence[Mapping[str, np.ndarray]], tone: str, title: str) -> None:
+def _seed_lines(axes: Axes, name: str, runs: Sequence[Mapping[str, np.ndarray]], place: int, title: str) -> None:
     """A thin line for each run, over the epochs that it measured, and a bold one for their mean."""
+    line: dict[str, Any] = {"color": colour(place), "linestyle": dashes(place)}
     for run in runs:
         measured = np.isfinite(run[name])
-        axes.plot(run["epoch"][measured], run[name][measured], color=tone, linewidth=0.8, alpha=0.45)
+        axes.plot(run["epoch"][measured], run[name][measured], **line, linewidth=0.8, alpha=0.45)
     if runs:
         shared = min(len(run["epoch"]) for run in runs)
         mean = np.mean([run[name][:shared] for run in runs], axis=0)
         measured = np.isfinite(mean)
-        axes.plot(runs[0]["epoch"][:shared][measured], mean[measured], color=tone, linewidth=2, marker=".", label=title)
+        axes.plot(runs[0]["epoch"][:shared][measured], mean[measured], **line, linewidth=2, marker=".", label=title)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import matplotlib
@@ -16,6 +17,7 @@ Grid = list[list[Axes]]
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 GREY = "#6b6b6b"
 DENSITY = "viridis"
+WIDE = 30  # characters in a line of a panel's title
 DIVERGING = "RdBu_r"  # for what may be below zero: blue, white at 0, red
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -49,3 +51,13 @@ def drawing(target: Path, rows: int, columns: int, width: float, height: float) 
 
 def colour(place: int) -> str:
     return PALETTE[place % len(PALETTE)]
+
+
+def dashes(place: int) -> str:
+    """Lines whose colours come round again are told apart by these."""
+    return ("-", "--", ":", "-.")[place // len(PALETTE) % 4]
+
+
+def wrapped(title: str) -> str:
+    """A panel's title in lines that fit above it."""
+    return "\n".join(line for each in title.split("\n") for line in wrap(each, WIDE))
