@@ -141,6 +141,24 @@ def cells(pixels: int, side: int = CELL) -> int:
     return -(-pixels // side)
 
 
+def dot_map(dots: Tensor, size: tuple[int, int], window: Window, side: int = 1) -> Tensor:
+    """(h, w) float32: 1 added in the cell of every dot (N, 2) within the window, which may reach outside the image.
+
+    Cells are squares of `side` pixels, on whose grid the window lies."""
+    shape = (cells(window.height, side), cells(window.width, side))
+    places = cells_of(dots, size, side) - dots.new_tensor([window.left // side, window.top // side]).long()
+    inside = (places >= 0).all(dim=1) & (places < dots.new_tensor([shape[1], shape[0]])).all(dim=1)
+    columns, rows = places[inside].unbind(dim=1)
+    ones = torch.ones(len(rows), device=dots.device)
+    return ones.new_zeros(shape).index_put((rows, columns), ones, accumulate=True)
+
+
+def cells_of(dots: Tensor, size: tuple[int, int], side: int) -> Tensor:
+    """(N, 2) int64, column and row of the cell of each dot; one on the image's far edge belongs to the last cell."""
+    last = dots.new_tensor([cells(size[1], side) - 1, cells(size[0], side) - 1])
+    return torch.minimum((dots / side).floor(), last).long()
+
+
 def pad_to(images: Tensor, multiple: int) -> Tensor:
     """Zero-pad (B, C, H, W) at the bottom and the right until both sides are multiples of `multiple`."""
     height, width = images.shape[-2:]

@@ -14,7 +14,7 @@ from torch import Tensor
 from components import plugins
 from components.crowd import Batch, Window
 from components.density_maps._gaussian import draw
-from components.losses.counting._dots import dot_map, places, squared_distances
+from components.losses.counting._dots import counted, places, squared_distances
 from components.losses.counting._transport import potentials
 from components.params import Choice, Study, check
 from components.publish.results import describe_map
@@ -106,7 +106,7 @@ def test_dots_are_those_of_the_crop_as_the_counter_saw_it() -> None:
     seen, inside = places(batch(PEOPLE, window, flipped=(True,)), 0)
     assert inside.tolist() == [False, False, True, True, True, False]
     assert seen[2:5].tolist() == [[24, 4], [24, 4], [0, 32]]
-    counts = dot_map(batch(PEOPLE, window, flipped=(True,)), 0, 4)
+    counts = counted(batch(PEOPLE, window, flipped=(True,)), 0, 4)
     assert {tuple(place): counts[tuple(place)].item() for place in counts.nonzero().tolist()} == {(1, 5): 2, (7, 0): 1}
 
 

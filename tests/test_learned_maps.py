@@ -13,9 +13,9 @@ from scipy.ndimage import gaussian_filter
 from torch import nn
 
 from components import plugins
-from components.crowd import Batch, DensityMap, Window
+from components.crowd import Batch, DensityMap, Window, dot_map
 from components.density_maps._gaussian import draw
-from components.density_maps.learned._kernels import convolve, dot_map
+from components.density_maps.learned._kernels import convolve
 from components.density_maps.learned.generated import normalised
 from components.density_maps.windows import cut, whole, with_margin
 from components.losses.local_count import local_count

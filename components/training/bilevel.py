@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from components.crowd import Batch
-from components.density_maps.learned._kernels import dot_map
 from components.losses.block_counts import block_counts
-from components.training.joint import JointModel, flip
+from components.losses.counting import _dots
+from components.training.joint import JointModel
 
 SIDES = (2, 4, 8)  # cells: blocks of the outer loss
 FALL = 0.1  # share of L_in that the step would take off
@@ -74,8 +74,7 @@ def outer_gradient(model: JointModel, batch: Batch, images: int, step: list[Tens
 
 def counted(batch: Batch, stride: int) -> Tensor:
     """The dots of a batch's crops, as the counter sees them: (B, 1, h, w) people per cell."""
-    seen = zip(batch.dots, batch.sizes, batch.windows, strict=True)
-    return flip(torch.stack([dot_map(*each, side=stride)[None] for each in seen]), batch.flipped)
+    return torch.stack([_dots.counted(batch, index, stride)[None] for index in range(len(batch.dots))])
 
 
 def pull(model: JointModel, batch: Batch, direction: list[Tensor]) -> Tensor:

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from components.crowd import Window, cells
+from components.crowd import Window, dot_map
 from components.density_maps._gaussian import draw
 
 SIGMAS = 3  # of the widest kernel, from the centre to the filter's edge
@@ -37,24 +37,6 @@ class LearnedKernels(nn.Module):
         height, width = (length + 2 * self.reach for length in (window.height, window.width))
         wider = Window(window.top - self.reach, window.left - self.reach, height, width)
         return convolve(dot_map(dots, size, wider), self.weights) / self.gain
-
-
-def dot_map(dots: Tensor, size: tuple[int, int], window: Window, side: int = 1) -> Tensor:
-    """(h, w) float32: 1 added in the cell of every dot (N, 2) within the window, which may reach outside the image.
-
-    Cells are squares of `side` pixels, on whose grid the window lies."""
-    shape = (cells(window.height, side), cells(window.width, side))
-    places = cells_of(dots, size, side) - dots.new_tensor([window.left // side, window.top // side]).long()
-    inside = (places >= 0).all(dim=1) & (places < dots.new_tensor([shape[1], shape[0]])).all(dim=1)
-    columns, rows = places[inside].unbind(dim=1)
-    ones = torch.ones(len(rows), device=dots.device)
-    return ones.new_zeros(shape).index_put((rows, columns), ones, accumulate=True)
-
-
-def cells_of(dots: Tensor, size: tuple[int, int], side: int) -> Tensor:
-    """(N, 2) int64, column and row of the cell of each dot; one on the image's far edge belongs to the last cell."""
-    last = dots.new_tensor([cells(size[1], side) - 1, cells(size[0], side) - 1])
-    return torch.minimum((dots / side).floor(), last).long()
 
 
 def convolve(plane: Tensor, kernels: Tensor) -> Tensor:

@@ -22,8 +22,7 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from components.crowd import Batch, DensityMap, Window, cells
-from components.density_maps.learned._kernels import cells_of
+from components.crowd import Batch, DensityMap, Window, cells, cells_of
 from components.density_maps.windows import photographs, run_wider
 from components.networks import Initialisation, initialise
 from components.params import Optimiser, Options

@@ -21,7 +21,7 @@ from pydantic import Field
 from torch import Tensor
 
 from components.crowd import Batch
-from components.losses.counting._dots import dot_map, places, squared_distances
+from components.losses.counting._dots import counted, places, squared_distances
 from components.losses.counting._transport import potentials
 from components.params import Options
 
@@ -52,7 +52,7 @@ class DMCount:
 
     def _loss(self, people: Tensor, batch: Batch, index: int) -> Tensor:
         """The loss of one crop from its people per cell (h, w)."""
-        counts = dot_map(batch, index, self.stride).to(people)
+        counts = counted(batch, index, self.stride).to(people)
         truth, held = counts.sum(), _Positive.apply(people)
         error = (people.sum() - truth).abs()
         if truth == 0 or held.sum() < 1:

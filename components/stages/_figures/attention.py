@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
 
-from components.crowd import Window, block_sum
+from components.crowd import Window, block_sum, dot_map
 from components.density_maps.learned._fusion import MARGINS
-from components.density_maps.learned._kernels import dot_map
 from components.density_maps.windows import cut, whole, with_margin
 from components.prepared import Row
 from components.publish.figures import Panel, Scale, counted, unsigned
