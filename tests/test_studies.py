@@ -36,6 +36,7 @@ from tests.raw.tools import save_image
 STUDIES = sorted(path.parent.name for path in ROOT.glob("params/*/study.yaml"))
 TABLES = range(2, 11)
 CELLS = {2: 32, 3: 32, 4: 6, 5: 4, 6: 15, 7: 4, 8: 4, 9: 4, 10: 12}  # of the authors' own, in each table
+RUN = {"shanghaitech-b-small": 4}  # cells of a study that asks for a part of its table: table 3's MCNN on part B
 FRONT_END = (4, 4, "pool", 4, 4, "pool", 4, 4, 4, "pool", 4, 4, 512)
 NARROW = {csrnet: (8, 8, 8, 8, 8, 8), sfcn: (8, 8, 8, 8, 8, 64)}
 SMALL = {"epochs": 1, "batch_size": 1}
@@ -205,8 +206,9 @@ def test_a_study_runs_from_raw_data_to_its_tables(name: str, project: Project) -
     assert layout.report.exists()
     for number in study.publish.tables:
         cells = ours(layout.results.with_name(f"table-{number}.csv"))
-        assert len(cells) == CELLS[number]
-        assert np.isfinite([float(cell) for cell in cells]).all()
+        run = [float(cell) for cell in cells if cell != "not run"]
+        assert (len(cells), len(run)) == (CELLS[number], RUN.get(name, CELLS[number]))
+        assert np.isfinite(run).all()
 
 
 def ours(table: Path) -> list[str]:
