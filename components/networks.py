@@ -1,13 +1,30 @@
-"""How the weights of every network start."""
+"""How the weights of every network start, and in which precision a network of density maps is computed."""
 
 from __future__ import annotations
 
 from itertools import pairwise
 from typing import Literal
 
+import torch
 from torch import nn
 
 Initialisation = Literal["default", "he", "normal"]
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+def in_bf16(precision: Precision, device: torch.device) -> bool:
+    """Whether convolutions are computed in bfloat16: with "auto", where the processor multiplies in it."""
+    if precision != "auto":
+        return precision == "bf16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+
+
+def autocast(bf16: bool, device: torch.device) -> torch.autocast:
+    """Where convolutions of float32 are computed in bfloat16, if `bf16`. Weights are rounded anew by each layer that
+    is called, so that gradients of many calls add up in float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=bf16, cache_enabled=False)
 
 
 def initialise(module: nn.Module, how: Initialisation) -> None:

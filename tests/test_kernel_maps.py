@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from components import plugins
 from components.crowd import Batch, Window
-from components.density_maps.learned.kernel import added, normalised, within
-from components.density_maps.windows import with_margin
+from components.density_maps.learned.kernel import added, block_sides, normalised, within
+from components.density_maps.windows import photographs, with_margin
 from components.params import Choice
 from components.training.plan import assemble
 from tests import crowds
@@ -114,16 +115,51 @@ def join(first: list | Tensor, second: list | Tensor) -> list | Tensor:
     return torch.cat([first, second]) if isinstance(first, Tensor) else [*first, *second]
 
 
-def test_the_net_is_that_of_the_authors_code_with_its_maximum_before_the_leaky_relu() -> None:
-    maps, images = density_map("kernel", preset="paper", side=15), torch.rand(1, 3, 64, 96)
-    convolutions = [layer for layer in maps.layers if isinstance(layer, nn.Conv2d)]
+def whole_image(maps, images: Tensor) -> Tensor:
+    """The authors' net, (B, 3, H, W) -> (B, s x s, H / 16, W / 16): zeros around every layer, the maximum last."""
+    *convolutions, last = (layer for layer in maps.layers if isinstance(layer, nn.Conv2d))
+    for layer in convolutions:
+        images = functional.max_pool2d(functional.leaky_relu(layer(functional.pad(images, (1,) * 4)), 0.01), 2)
+    return last(functional.pad(images, (1,) * 4))
+
+
+def test_the_net_is_that_of_the_authors_code() -> None:
+    layers = density_map("kernel", preset="paper", side=15).layers
+    convolutions = [layer for layer in layers if isinstance(layer, nn.Conv2d)]
     assert [each.out_channels for each in convolutions] == [32, 64, 128, 128, 225]
     assert {each.kernel_size for each in convolutions} == {(3, 3)}
-    features = images
-    for layer in convolutions[:-1]:
-        features = nn.functional.max_pool2d(nn.functional.leaky_relu(layer(features), 0.01), 2)
-    torch.testing.assert_close(maps.layers(images), convolutions[-1](features))
-    assert maps.layers(images).shape == (1, 225, 4, 6)
+
+
+@pytest.mark.parametrize(
+    ("dots", "block"),
+    [
+        ([], (1, 1)),
+        ([(0, 0)], (1, 1)),
+        ([(0, 0), (299, 124), (150, 60)], (1, 1)),  # corners, with the image's padding to squares, and the middle
+        ([(x, y) for x in range(128, 160, 16) for y in range(32, 64, 16)], (2, 2)),  # side by side
+        ([(x, y) for x in range(3, 300, 16) for y in range(3, 125, 16)], (8, 19)),  # everywhere: in one piece
+    ],
+    ids=["none", "one", "far", "near", "everywhere"],
+)
+@pytest.mark.parametrize("window", [Window(0, 0, 128, 304), Window(16, 112, 96, 64)], ids=["whole", "part"])
+def test_the_net_runs_on_blocks_as_on_the_whole_image(dots: list, block: tuple[int, int], window: Window) -> None:
+    """Kernels, and the gradients of every weight; the biases make something of zeros."""
+    torch.manual_seed(0)
+    maps, one = density_map("kernel", initialisation="default"), seen(size=(125, 300))
+    places = torch.tensor([(0, (y - window.top) // 16, (x - window.left) // 16) for x, y in dots]).reshape(-1, 3).long()
+    held = ((places >= 0) & (places < torch.tensor([1, window.height // 16, window.width // 16]))).all(dim=1)
+    places = places[held]
+    if window.top == 0:
+        assert block_sides(places, (8, 19)) == block
+    image = photographs(one, [0], [Window(0, 0, 128, 304)])
+    rows, columns = places[:, 1] + window.top // 16, places[:, 2] + window.left // 16
+    expected = whole_image(maps, image)[0, :, rows, columns].T
+    weights = torch.rand_like(expected)
+    slopes = torch.autograd.grad((expected * weights).sum(), maps.layers.parameters())
+    made = maps.predicted(one, [0], [window], places)
+    torch.testing.assert_close(made, expected, rtol=1e-5, atol=1e-6)
+    for found, slope in zip(torch.autograd.grad((made * weights).sum(), maps.layers.parameters()), slopes, strict=True):
+        torch.testing.assert_close(found, slope, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("start", [0, 4, 52, 60, 96])

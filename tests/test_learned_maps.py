@@ -24,6 +24,7 @@ from components.training import runs
 from tests import crowds
 
 STRIDES = (4, 8)
+SMALL = {"refined": {"widths": [8, 8, 8]}, "generated": {"precision": "fp32"}, "kernel": {"precision": "fp32"}}
 VARIANTS = [
     {"refinement": "hard_norm"},
     {"kernels": "learned"},
@@ -40,7 +41,8 @@ def named(value: object) -> str | None:
 
 
 def density_map(kind: str, stride: int = 4, preset: str = "stable", scale: float = 40.0, **options: object):
-    small = {"widths": [8, 8, 8]} if kind == "refined" else {}
+    """In fp32, whatever the processor has."""
+    small = SMALL.get(kind, {})
     resolved = plugins.resolve("density map", Choice(kind=kind, **(small | options)), "test", preset)
     return plugins.build("density map", kind, resolved, stride=stride, scale=scale)
 
@@ -65,7 +67,7 @@ def batch(size: tuple[int, int], windows: list[Window], stride: int, people: int
 
 def earlier_run(folder: Path, stride: int, kind: str = "generated", **training: object) -> DensityMap:
     """Write the files of a run that trained a map for a counter of `stride`; the map."""
-    plan = crowds.plan({"kind": kind}, **training)
+    plan = crowds.plan({"kind": kind} | SMALL.get(kind, {}), **training)
     scale = plan.training.target_scale or {4: 40.0, 8: 10.0}[stride]
     maps = density_map(kind, stride, scale=scale)
     weights = {f"density_map.{name}": value for name, value in maps.state_dict().items()}

@@ -66,7 +66,9 @@ def regions(batch: Batch, numbers: Sequence[int], windows: Sequence[Window], str
 
 
 def photographs(batch: Batch, numbers: Sequence[int], windows: Sequence[Window]) -> Tensor:
-    """Some images of a batch, never flipped, cut at one window each: (B, 3, H, W) in -1..1, outside the image 0."""
+    """Some images of a batch, never flipped, cut at one window each: (B, 3, H, W) in -1..1.
+
+    A window may reach over any border of its image: outside it is 0."""
     assert batch.photographs, "this map looks at the image, and the batch was made without"
     return torch.stack(
         [
@@ -77,9 +79,11 @@ def photographs(batch: Batch, numbers: Sequence[int], windows: Sequence[Window])
 
 
 def _photograph(image: np.ndarray, window: Window) -> Tensor:
-    part = image[window.top : window.top + window.height, window.left : window.left + window.width]
+    above, before = max(-window.top, 0), max(-window.left, 0)
+    part = image[window.top + above : window.top + window.height, window.left + before : window.left + window.width]
     values = torch.from_numpy(part / np.float32(127.5) - 1).permute(2, 0, 1)
-    return functional.pad(values, (0, window.width - part.shape[1], 0, window.height - part.shape[0]))
+    below, behind = window.height - above - part.shape[0], window.width - before - part.shape[1]
+    return functional.pad(values, (before, behind, above, below))
 
 
 def run_wider(

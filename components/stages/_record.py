@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 import torch
 
+from components.networks import in_bf16
 from components.packing import Pack
 from components.params import Study
 from components.prepared import Prepared
@@ -95,10 +96,12 @@ def versions() -> dict[str, str]:
 
 
 def hardware() -> dict[str, Any]:
-    """The machine that asked for the run; with a cluster of many nodes, the driver's."""
+    """The machine that asked for the run; with a cluster of many nodes, the driver's. `bf16`: what the precision
+    "auto" means on it."""
     gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     memory = round(psutil.virtual_memory().total / 2**30, 1)
-    return {"machine": platform.machine(), "cpus": psutil.cpu_count(), "memory_gib": memory, "gpus": gpus}
+    bf16 = in_bf16("auto", torch.device("cuda" if gpus else "cpu"))
+    return {"machine": platform.machine(), "cpus": psutil.cpu_count(), "memory_gib": memory, "gpus": gpus, "bf16": bf16}
 
 
 def git_commit() -> str | None:

@@ -80,4 +80,5 @@ def _each(records: list[Mapping[str, Any]], say: Callable[[Mapping[str, Any]], s
 
 def _machine(hardware: Mapping[str, Any]) -> str:
     gpus = ", ".join(hardware["gpus"]) or "no GPU"
-    return f"{hardware['machine']}, {hardware['cpus']} CPUs, {hardware['memory_gib']} GiB, {gpus}"
+    precision = "bf16" if hardware["bf16"] else "no bf16"
+    return f"{hardware['machine']}, {hardware['cpus']} CPUs, {hardware['memory_gib']} GiB, {gpus}, {precision}"

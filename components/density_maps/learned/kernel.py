@@ -4,7 +4,7 @@ Wan, Wang, Chan, "Kernel-based Density Map Generation for Dense Object Counting"
 each with a 2 x 2 maximum and a leaky ReLU behind it (theirs in the other order: the same numbers from four times the
 work), and a last one to s x s features, at 1/16: a kernel on the counter's grid for each square of 16 px. It is made
 non-negative and sums to 1, so no second loss is needed. Their loss is `squared_error` with `cosine: 10`, at a target
-scale of 1.
+scale of 1. The net runs where dots are, on what it sees there: for ten people in a street, on a fifth of the image.
 
 Four things are otherwise than in the authors' code: a kernel lies centred on its dot's cell, and not up and left of it;
 what the border of the image, or of its region of interest, cuts off comes back, so each dot weighs 1; a flat kernel
@@ -23,13 +23,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from components.crowd import Batch, DensityMap, Window, cells, cells_of
-from components.density_maps.windows import photographs, run_wider
-from components.networks import Initialisation, initialise
+from components.density_maps.windows import photographs, run_wider, whole
+from components.networks import Initialisation, Precision, autocast, in_bf16, initialise
 from components.params import Optimiser, Options
 
 FEATURES = (3, 32, 64, 128, 128)
 PLACE = 16  # pixels: side of the squares that share a kernel
-FIELD = 31  # pixels around its square that a kernel depends on
+FIELD = 31  # pixels around its square that a kernel depends on: 15, 7, 3 and 1 of what each pooling leaves
 TINY = (
     1e-6  # added to each cell of a kernel: one whose cells are all alike, or all cut off but its smallest, stays whole
 )
@@ -40,6 +40,7 @@ class Params(Options):
 
     side: int = Field(9, ge=5, le=15, description="cells of the counter's grid, odd")
     positive: Literal["minimum", "softmax"] = "minimum"
+    precision: Precision = Field("auto", description="of the convolutions; auto: bf16 where the processor has it")
     update_every: int = Field(1, ge=1)
     warm_up: int = Field(150, ge=0, description="steps alone towards the annotation map, before the counter starts")
     warm_up_lr: float = Field(1e-3, gt=0)
@@ -54,7 +55,14 @@ class Params(Options):
         return side
 
 
-PRESETS = {"paper": {"warm_up": 0, "initialisation": "normal", "optimiser": {"kind": "adam", "lr": 1e-7}}}
+PRESETS = {
+    "paper": {
+        "warm_up": 0,
+        "initialisation": "normal",
+        "precision": "fp32",
+        "optimiser": {"kind": "adam", "lr": 1e-7},
+    }
+}
 
 
 def build(params: Params, stride: int, scale: float) -> Kernels:
@@ -68,32 +76,61 @@ class Kernels(DensityMap):
         super().__init__(params, stride, scale)
         layers: list[nn.Module] = []
         for narrow, wide in pairwise(FEATURES):
-            layers += [nn.Conv2d(narrow, wide, 3, padding=1), nn.MaxPool2d(2), nn.LeakyReLU(0.01, inplace=True)]
-        self.layers = nn.Sequential(*layers, nn.Conv2d(FEATURES[-1], params.side**2, 3, padding=1))
+            layers += [nn.Conv2d(narrow, wide, 3), nn.MaxPool2d(2), nn.LeakyReLU(0.01, inplace=True)]
+        self.layers = nn.Sequential(*layers, nn.Conv2d(FEATURES[-1], params.side**2, 3))  # `predicted` pads
         initialise(self, params.initialisation)
 
     def forward(self, batch: Batch, windows: list[Window]) -> Tensor:
         """The maps of a batch at `windows`, (B, 1, h, w): those of the whole images, cut.
 
         The net sees squares of 16 px as they lie in the whole image, and as far around as a kernel depends on."""
-        margin = self.params.side // 2 * self.stride + FIELD
-        return run_wider(partial(self._run, batch), batch, windows, margin, self.stride, PLACE)
+        reach = self.params.side // 2 * self.stride
+        return run_wider(partial(self._run, batch), batch, windows, reach, self.stride, PLACE)
 
     def _run(self, batch: Batch, numbers: list[int], windows: list[Window]) -> Tensor:
-        images = photographs(batch, numbers, windows).contiguous(memory_format=torch.channels_last)
-        predicted = self.layers(images)
         found = [self._dots(batch, *pair) for pair in zip(numbers, windows, strict=True)]
         on, here, limits = (torch.cat(each) for each in zip(*found, strict=True))
         which = torch.repeat_interleave(torch.tensor([len(each) for each, _, _ in found])).to(on.device)
-        columns, rows = (here * self.stride // PLACE).unbind(dim=1)
-        inside = within(on, limits, self.params.side)
-        kernels = normalised(predicted[which, :, rows, columns].view_as(inside), inside, self.params.positive)
+        places = torch.cat([which[:, None], (here * self.stride // PLACE).flip(1)], dim=1)
+        reached = within(on, limits, self.params.side)
+        predicted = self.predicted(batch, numbers, windows, places).view_as(reached)
+        kernels = normalised(predicted, reached, self.params.positive)
         if batch.regions:
             own = zip(numbers, found, strict=True)
             shares = torch.cat([around(batch.regions[number], each, self.params.side) for number, (each, *_) in own])
             kernels = kernels / (kernels * shares).sum(dim=(1, 2), keepdim=True).clamp(min=TINY)
         shape = (len(numbers), windows[0].height // self.stride, windows[0].width // self.stride)
         return self.scale * added(kernels, here, which, shape)
+
+    def predicted(self, batch: Batch, numbers: list[int], windows: list[Window], places: Tensor) -> Tensor:
+        """The net's features (D, s x s) at places (D, 3): which of the windows, and row and column of a square in it.
+
+        It runs on blocks of squares in which there are places, and on FIELD around each. Outside the image every
+        layer sees zeros."""
+        high, wide = block_sides(places, (windows[0].height // PLACE, windows[0].width // PLACE))
+        blocks, own = (places // places.new_tensor([1, high, wide])).unique(dim=0, return_inverse=True)
+        which, rows, columns = blocks.unbind(dim=1)
+        tall, broad = PLACE * high, PLACE * wide
+        images = photographs(batch, numbers, [_wider(window, tall, broad) for window in windows])
+        tiles = images.unfold(2, tall + 2 * FIELD, tall).unfold(3, broad + 2 * FIELD, broad)[which, :, rows, columns]
+        corners = places.new_tensor([[window.top, window.left] for window in windows])[which]
+        corners = corners + torch.stack([tall * rows, broad * columns], dim=1)
+        limits = [whole(batch.sizes[number], PLACE) for number in numbers]
+        ends = places.new_tensor([[limit.height, limit.width] for limit in limits])[which]
+        with autocast(in_bf16(self.params.precision, images.device), images.device):
+            made = self._run_inside(tiles, corners, ends).to(images.dtype)
+        return made[own, :, places[:, 1] % high, places[:, 2] % wide]
+
+    def _run_inside(self, tiles: Tensor, corners: Tensor, ends: Tensor) -> Tensor:
+        """The net on tiles (N, 3, H, W), FIELD wider than blocks at `corners` (N, 2) of images that end at (N, 2)."""
+        maps = tiles.contiguous(memory_format=torch.channels_last)
+        for number, layer in enumerate(self.layers):
+            scale = 2 ** (number // 3)
+            if scale > 1 and isinstance(layer, nn.Conv2d):
+                starts = corners // scale - ((FIELD + 1) // scale - 1)
+                maps = maps * inside(starts, ends // scale, (maps.shape[2], maps.shape[3]))[:, None]
+            maps = layer(maps)
+        return maps
 
     def _dots(self, batch: Batch, number: int, window: Window) -> tuple[Tensor, Tensor, Tensor]:
         """Of an image's D dots in the window, (D, 2) each, x and y in cells: where they are in the image and in the
@@ -111,11 +148,40 @@ class Kernels(DensityMap):
         return on, on - corner, limit.expand_as(on)
 
 
+def block_sides(places: Tensor, squares: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of the blocks of squares that cost least, with what lies around them: few dots have each their
+    own, many one for all the squares of a window."""
+    most = max(squares).bit_length()
+    sides = [(min(2**power, squares[0]), min(2**power, squares[1])) for power in range(most + 1)]
+
+    def pixels(side: tuple[int, int]) -> int:
+        count = len((places // places.new_tensor([1, *side])).unique(dim=0))
+        return count * (PLACE * side[0] + 2 * FIELD) * (PLACE * side[1] + 2 * FIELD)
+
+    return min(sides, key=pixels)
+
+
+def _wider(window: Window, tall: int, broad: int) -> Window:
+    """As many blocks as `window` needs, and FIELD around them."""
+    height, width = cells(window.height, tall) * tall, cells(window.width, broad) * broad
+    return Window(window.top - FIELD, window.left - FIELD, height + 2 * FIELD, width + 2 * FIELD)
+
+
+def inside(starts: Tensor, ends: Tensor, shape: tuple[int, int]) -> Tensor:
+    """(N, h, w) bool: which cells of N pieces lie in images whose rows and columns end at (N, 2).
+
+    `starts` (N, 2) are the rows and columns of the pieces' first cells."""
+    rows, columns = (
+        (reached >= 0) & (reached < ends[:, axis, None])
+        for axis, length in enumerate(shape)
+        for reached in [starts[:, axis, None] + torch.arange(length, device=starts.device)]
+    )
+    return rows[:, :, None] & columns[:, None, :]
+
+
 def within(on: Tensor, limits: Tensor, side: int) -> Tensor:
     """(D, s, s) bool: the cells of kernels, centred on cells (D, 2), that lie inside images of (D, 2) cells."""
-    reached = on[:, :, None] + torch.arange(side, device=on.device) - side // 2
-    columns, rows = ((reached >= 0) & (reached < limits[:, :, None])).unbind(dim=1)
-    return rows[:, :, None] & columns[:, None, :]
+    return inside((on - side // 2).flip(1), limits.flip(1), (side, side))
 
 
 def around(region: Tensor, on: Tensor, side: int) -> Tensor:
