@@ -23,7 +23,7 @@ from components.counters.mcnn import MCNN
 from components.datasets.shanghaitech import Params, build
 from components.evaluation.metrics import mae, rmse
 from components.evaluation.score import Scene, score
-from components.params import Choice
+from components.options import Choice
 from components.stages._prepare.reading import read
 
 PUBLISHED, WITHIN = (103.76, 178.88), 0.1

@@ -7,44 +7,18 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import Field, PositiveInt, model_validator
+
+from components.options import Choice, Options, check
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
-T = TypeVar("T", bound=BaseModel)
 Preset = Literal["paper", "stable"]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what every generator of random numbers takes
 SEARCHED = ("counter", "density_map", "loss", "training")
 OWN = {"training.epochs", "training.validate_every", "training.workers"}  # a search has these itself
-
-
-class Options(BaseModel):
-    """A frozen set of options; a key that it does not have is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Choice(BaseModel):
-    """A kind (the name of a file) and its options, which that file's `Params` checks."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    kind: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
-
-    @property
-    def options(self) -> dict[str, Any]:
-        return dict(self.__pydantic_extra__ or {})
-
-
-class Optimiser(Options):
-    """How one network is updated. `momentum` is used by SGD alone."""
-
-    kind: Literal["adam", "sgd"] = "adam"
-    lr: float = Field(1e-4, gt=0)
-    momentum: float = Field(0.0, ge=0, lt=1)
-    weight_decay: float = Field(0.0, ge=0)
 
 
 class Split(Options):
@@ -99,7 +73,7 @@ class Experiment(Options):
     loss: Choice = Choice(kind="squared_error")
     preset: Preset = "stable"
     seeds: tuple[Seed, ...] = Field((0,), min_length=1)
-    training: dict[str, Any] = {}
+    training: dict[str, Any] = Field({})
     published: str | None = Field(None, description="the row of the paper that this one stands beside")
 
     @model_validator(mode="after")
@@ -180,7 +154,7 @@ class Study(Options):
     maps: dict[Name, MapEntry] = Field(min_length=1)
     training: Training = Training()
     experiments: dict[Name, Experiment] = Field(min_length=1)
-    searches: dict[Name, Search] = {}
+    searches: dict[Name, Search] = Field({})
     publish: Publish
 
     @model_validator(mode="after")
@@ -238,40 +212,6 @@ class Study(Options):
 def _known(where: str, name: str, allowed: dict[str, Any]) -> None:
     if name not in allowed:
         raise ValueError(f"{where}: {name!r} is not defined; defined are {', '.join(sorted(allowed))}")
-
-
-def check(schema: type[T], values: Any, where: str) -> T:
-    """Validate `values`; a ValueError names the place, the key, what was written and what is allowed, a line each."""
-    try:
-        return schema.model_validate(values)
-    except ValidationError as error:
-        raise ValueError("\n".join(_line(where, schema, detail) for detail in error.errors())) from None
-
-
-def _line(where: str, schema: type[BaseModel], detail: Any) -> str:
-    key = ".".join(str(part) for part in detail["loc"] if part != "[key]")
-    place = f"{where}: {key}" if key else where
-    if detail["type"] == "extra_forbidden":
-        allowed = ", ".join(schema.model_fields) if len(detail["loc"]) == 1 else "see components/params.py"
-        return f"{place}: there is no such option; allowed: {allowed}"
-    if detail["type"] == "missing":
-        return f"{place}: is missing"
-    if detail["type"] == "value_error":
-        return f"{place}: {detail['msg'].removeprefix('Value error, ')}"
-    return f"{place}: {_message(detail)}"
-
-
-def _message(detail: Any) -> str:
-    """What pydantic found, in the words of YAML where it has those of Python."""
-    kind, written = detail["type"], f", not {detail['input']!r}"
-    if kind in ("too_short", "too_long"):
-        most = kind == "too_long"
-        number = detail["ctx"]["max_length" if most else "min_length"]
-        entries = "entry" if number == 1 else "entries"
-        return f"must have at {'most' if most else 'least'} {number} {entries}{written if detail['input'] else ''}"
-    if kind in ("model_type", "dict_type"):
-        return f"must be a mapping of keys{written}"
-    return f"{'must be a list' if kind == 'tuple_type' else detail['msg']}{written}"
 
 
 def _in_one_line(error: Exception) -> str:

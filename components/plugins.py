@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from components.params import Choice, Options, check
+from components.options import Choice, Options, check
 
 FAMILIES = {
     "dataset": "datasets",

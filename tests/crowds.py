@@ -11,8 +11,9 @@ import torch
 
 from components import plugins
 from components.density_maps._gaussian import draw
+from components.options import Choice
 from components.packing import PackWriter
-from components.params import Choice, Training
+from components.params import Training
 from components.prepared import SCHEMA
 from components.training.plan import Plan
 

@@ -20,7 +20,7 @@ from components.counters._vgg import VGG16
 from components.counters._weights import Published, start_from
 from components.counters.csrnet import CSRNet
 from components.crowd import OWN, cells, pad_to
-from components.params import Choice
+from components.options import Choice
 
 OFFLINE = {"csrnet": {"weights": "none"}, "sfcn": {"weights": "none"}}
 VARIANTS = [pytest.param(kind, {}, id=kind) for kind in plugins.kinds("counter")] + [

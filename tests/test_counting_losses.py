@@ -16,7 +16,8 @@ from components.crowd import Batch, Window
 from components.density_maps._gaussian import draw
 from components.losses.counting._dots import counted, places, squared_distances
 from components.losses.counting._transport import potentials
-from components.params import Choice, Study, check
+from components.options import Choice, check
+from components.params import Study
 from components.publish.results import describe_map
 from components.stages._check import mistakes
 from components.training.plan import assemble, samples, with_values

@@ -16,7 +16,8 @@ from components import plugins
 from components.crowd import Problem, RawSample
 from components.datasets.mall import REFERENCE
 from components.datasets.synthetic import scene
-from components.params import Choice, Split
+from components.options import Choice
+from components.params import Split
 from components.stages._prepare import splitting
 from components.stages._prepare.reading import Ready, read, within
 from tests.raw import crowds

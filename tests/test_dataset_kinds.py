@@ -15,7 +15,7 @@ import pytest
 from components import plugins
 from components.crowd import Dataset, Problem, RawSample
 from components.datasets.synthetic import scene
-from components.params import Choice
+from components.options import Choice
 from components.stages._prepare.reading import Ready, read
 from tests.raw.tools import PARAMS, RAW
 

@@ -13,7 +13,7 @@ from scipy.io import savemat
 from components import plugins
 from components.crowd import Dataset, Problem
 from components.datasets import shanghaitech, synthetic
-from components.params import Choice
+from components.options import Choice
 from tests.raw.make import write_truth
 
 RAW = Path(__file__).parent / "raw" / "shanghaitech"

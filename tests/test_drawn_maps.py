@@ -16,7 +16,7 @@ from torch import Tensor
 from components import plugins
 from components.crowd import Window, block_sum
 from components.density_maps._gaussian import cell_mass, draw, draw_within
-from components.params import Choice
+from components.options import Choice
 
 SIZES = [(1, 1), (3, 5), (7, 1025), (64, 48), (241, 319)]
 

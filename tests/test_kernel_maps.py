@@ -14,7 +14,7 @@ from components import plugins
 from components.crowd import Batch, Window
 from components.density_maps.learned.kernel import added, block_sides, normalised, within
 from components.density_maps.windows import photographs, with_margin
-from components.params import Choice
+from components.options import Choice
 from components.training.plan import assemble
 from tests import crowds
 from tests.test_learned_maps import batch, density_map

@@ -19,7 +19,7 @@ from components.density_maps.learned._kernels import convolve
 from components.density_maps.learned.generated import normalised
 from components.density_maps.windows import cut, whole, with_margin
 from components.losses.local_count import local_count
-from components.params import Choice
+from components.options import Choice
 from components.training import runs
 from tests import crowds
 

@@ -16,7 +16,7 @@ from components.crowd import Batch, Counter, Window
 from components.density_maps._gaussian import draw
 from components.density_maps.learned.mixture import log_densities
 from components.losses.block_counts import block_counts
-from components.params import Choice
+from components.options import Choice
 from components.training import bilevel, updates
 from components.training.fit import World, _step, fit
 from components.training.joint import JointModel

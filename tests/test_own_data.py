@@ -13,7 +13,7 @@ from PIL import Image
 
 from components import plugins
 from components.crowd import Problem
-from components.params import Choice
+from components.options import Choice
 
 WIDTH, HEIGHT = 64, 48
 

@@ -15,7 +15,8 @@ import yaml
 
 from components.evaluation.metrics import estimate
 from components.evaluation.scored import Scored
-from components.params import Study, check
+from components.options import check
+from components.params import Study
 from components.publish import published, tables
 from components.publish.paper_tables import paper_table
 from components.publish.results import Asked, Result

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from components import plugins
-from components.params import Choice, Study, check, load_study
+from components.options import Choice, check
+from components.params import Study, load_study
 from components.training.plan import plan
 from tests.conftest import ROOT
 

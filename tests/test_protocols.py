@@ -10,7 +10,8 @@ import pytest
 from components.evaluation import scored
 from components.evaluation.metrics import estimate
 from components.evaluation.score import Score
-from components.params import Choice, Experiment, Study, check
+from components.options import Choice, check
+from components.params import Experiment, Study
 from components.publish import contents, results
 from components.publish.results import Asked, Result
 

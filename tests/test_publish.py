@@ -21,7 +21,8 @@ from PIL import Image
 from components.evaluation import scored
 from components.evaluation.metrics import Difference, Estimate
 from components.evaluation.score import Score
-from components.params import Choice, load_study
+from components.options import Choice
+from components.params import load_study
 from components.publish import charts, contents, figures, published, report, results, tables
 from components.publish.report import Report, Section
 from components.publish.style import drawing

@@ -16,7 +16,7 @@ from torch.nn import functional
 from components import plugins
 from components.counters.mcnn import MCNN
 from components.datasets.shanghaitech import Params, build
-from components.params import Choice
+from components.options import Choice
 
 THEIRS = [f"branch{column}.{number}.conv" for column in (1, 2, 3) for number in (0, 2, 4, 5)] + ["fuse.0.conv"]
 

@@ -13,8 +13,9 @@ from components.crowd import RawSample, Window
 from components.evaluation.metrics import by_scene
 from components.evaluation.score import Scene, score
 from components.evaluation.scored import gather
+from components.options import Choice
 from components.packing import Pack, PackWriter
-from components.params import Choice, DatasetEntry, Split
+from components.params import DatasetEntry, Split
 from components.prepared import Prepared
 from components.stages import prepare
 from components.stages.rasterize import annotation_map

@@ -12,8 +12,9 @@ from PIL import Image
 from components.crowd import CELL, Problem, RawSample
 from components.datasets.mall import SCENE
 from components.density_maps.drawn.perspective import Params, Perspective
+from components.options import Choice
 from components.packing import Pack
-from components.params import Choice, DatasetEntry
+from components.params import DatasetEntry
 from components.prepared import Prepared
 from components.stages import prepare
 from components.stages._prepare.reading import read

@@ -12,7 +12,7 @@ from components.counters._vgg import FEATURES, VGG16, layers
 from components.counters._weights import start_from
 from components.crowd import Counter, pad_to
 from components.networks import Initialisation, initialise
-from components.params import Optimiser, Options
+from components.options import Optimiser, Options
 
 BACK_END = (512, 512, 512, 256, 128, 64)
 

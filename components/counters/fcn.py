@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from components.counters._input import standardise
 from components.crowd import Counter, pad_to
 from components.networks import Initialisation, initialise
-from components.params import Optimiser, Options
+from components.options import Optimiser, Options
 
 FEATURES = (3, 16, 16, 32, 32, 64, 32)
 NORMALISED = 4  # convolutions, from the first

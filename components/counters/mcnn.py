@@ -17,7 +17,7 @@ from components.counters._input import grey, standardise
 from components.counters._published_mcnn import load
 from components.crowd import OWN, Counter, pad_to
 from components.networks import Initialisation, initialise
-from components.params import Optimiser, Options
+from components.options import Optimiser, Options
 
 COLUMNS = ((9, 7, 16, 32, 16, 8), (7, 5, 20, 40, 20, 10), (5, 3, 24, 48, 24, 12))  # first kernel, others, features
 

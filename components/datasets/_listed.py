@@ -13,7 +13,7 @@ from pydantic import Field
 
 from components.crowd import Problem, RawSample
 from components.datasets._files import Images
-from components.params import Options
+from components.options import Options
 
 
 class Entry(NamedTuple):

@@ -16,7 +16,7 @@ from pydantic import Field
 from components.crowd import Problem, RawSample
 from components.datasets._files import images_by_stem
 from components.datasets._pairs import Pair, Pairs, pair_up
-from components.params import Options
+from components.options import Options
 
 
 class Params(Options):

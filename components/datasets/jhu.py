@@ -14,7 +14,7 @@ from components.crowd import SPLITS, Problem
 from components.datasets._files import images_by_stem
 from components.datasets._pairs import Pair, Pairs, pair_up
 from components.datasets._points import as_dots
-from components.params import Options
+from components.options import Options
 
 NUMBERS = 6  # on every line
 LAYOUT = "{train,val,test}/images/*.jpg with gt/*.txt"

@@ -16,7 +16,7 @@ from components.datasets import _json
 from components.datasets._files import is_image
 from components.datasets._pairs import Pairs, pair_up
 from components.datasets._points import as_dots
-from components.params import Options
+from components.options import Options
 
 
 class Params(Options):

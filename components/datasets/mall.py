@@ -19,7 +19,7 @@ import numpy as np
 from components.crowd import Problem, RawSample
 from components.datasets._files import images_by_stem, natural
 from components.datasets._points import as_dots, load_mat
-from components.params import Options
+from components.options import Options
 
 TRAINING = 800  # frames
 TRUTHS = ("mall_gt.mat", "ground_truth.mat")

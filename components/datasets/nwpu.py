@@ -18,7 +18,7 @@ from components.datasets import _json
 from components.datasets._files import images_by_stem
 from components.datasets._pairs import Pair, Pairs
 from components.datasets._points import as_dots
-from components.params import Options
+from components.options import Options
 
 LISTS = {"train": "train.txt", "test": "val.txt"}
 LAYOUT = "images/*.jpg with jsons/*.json, listed in train.txt or val.txt"

@@ -17,7 +17,7 @@ from components.crowd import Problem
 from components.datasets._files import images_by_stem
 from components.datasets._pairs import Pair, Pairs, pair_up
 from components.datasets._points import as_dots, load_mat
-from components.params import Options
+from components.options import Options
 
 HALVES = {"train": "train_data", "test": "test_data"}
 TRUTHS = ("ground-truth", "ground_truth")

@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from components.crowd import Problem, RawSample
 from components.datasets._people import SOLES, Person, View, draw_person, dress, place
 from components.datasets._scenery import Thing, background, things
-from components.params import Options
+from components.options import Options
 
 OVERSAMPLING = 3
 SMALLEST_HEAD = 2.0  # pixels: smaller ones cannot be told from noise

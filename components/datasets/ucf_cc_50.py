@@ -17,7 +17,7 @@ from components.crowd import Problem
 from components.datasets._files import images_by_stem
 from components.datasets._pairs import Pairs, pair_up
 from components.datasets._points import mat_dots
-from components.params import Options
+from components.options import Options
 
 FOLDS, FOLD = 5, 10  # how many folds, and images in each
 END = "_ann.mat"

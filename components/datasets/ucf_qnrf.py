@@ -14,7 +14,7 @@ from components.crowd import Problem
 from components.datasets._files import images_by_stem
 from components.datasets._pairs import Pair, Pairs, pair_up
 from components.datasets._points import mat_dots
-from components.params import Options
+from components.options import Options
 
 HALVES = {"train": "Train", "test": "Test"}
 END = "_ann.mat"

@@ -19,7 +19,7 @@ from components.crowd import Problem, RawSample
 from components.datasets._files import is_image
 from components.datasets._pairs import Pair, Pairs, pair_up
 from components.datasets._points import as_dots, load_mat, mat_dots
-from components.params import Options
+from components.options import Options
 
 HALVES = ("train", "test")
 TEST_SCENES = ("104207", "200608", "200702", "202201", "500717")

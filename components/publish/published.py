@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from components.params import Choice
+from components.options import Choice
 
 FILE = Path(__file__).with_name("published.yaml")
 

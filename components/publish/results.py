@@ -8,7 +8,8 @@ from typing import Any
 
 from components.evaluation.metrics import Difference, Estimate, compare, estimate
 from components.evaluation.scored import Scored, pool
-from components.params import Choice, Experiment, Study
+from components.options import Choice
+from components.params import Experiment, Study
 from components.training.plan import loss_of
 
 

@@ -11,8 +11,9 @@ import torch
 
 from components import plugins
 from components.losses.counting import CountingLoss
+from components.options import Choice, Options, check
 from components.packing import Pack
-from components.params import Choice, Experiment, Options, Preset, Study, Training, check
+from components.params import Experiment, Preset, Study, Training
 from components.prepared import Prepared
 from components.training.joint import JointModel
 from components.training.samples import Samples

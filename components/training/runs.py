@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as packed
 
-from components.params import check
+from components.options import check
 from components.training.fit import State
 from components.training.joint import JointModel
 from components.training.plan import Plan, assemble

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from components.params import Optimiser, Training
+from components.options import Optimiser
+from components.params import Training
 from components.training.joint import JointModel
 
 Optimisers = dict[str, torch.optim.Optimizer]

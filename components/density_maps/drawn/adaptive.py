@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field, model_validator
 from scipy.spatial import KDTree
 
-from components.params import Options
+from components.options import Options
 
 
 class Params(Options):

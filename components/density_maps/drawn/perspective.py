@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from pydantic import Field, model_validator
 
-from components.params import Options
+from components.options import Options
 
 
 class Params(Options):

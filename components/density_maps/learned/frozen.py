@@ -22,7 +22,7 @@ from torch.nn import functional
 from components.crowd import Batch, DensityMap, Window, pad_to
 from components.density_maps.learned import generated
 from components.density_maps.windows import cut, whole
-from components.params import Options, check
+from components.options import Options, check
 
 PREFIX = "density_map."  # of the generator's weights in a run's files
 

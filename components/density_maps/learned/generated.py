@@ -26,7 +26,7 @@ from components.density_maps.windows import annotation, photographs, regions, ru
 from components.losses.global_count import global_count
 from components.losses.local_count import local_count
 from components.networks import Initialisation, Precision, in_bf16, initialise
-from components.params import Optimiser, Options
+from components.options import Optimiser, Options
 
 NOTHING = 1e-9  # people per pixel: a blurred map below this is zero, which for sigma 16 is beyond 83 px of a dot
 TINY = 1e-6  # hard normalisation adds this to every cell: a map that is zero everywhere gets its people evenly

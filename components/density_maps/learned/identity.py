@@ -8,7 +8,7 @@ from torch import Tensor
 
 from components.crowd import Batch, DensityMap, Window
 from components.density_maps.windows import annotation, regions
-from components.params import Options
+from components.options import Options
 
 
 class Params(Options):

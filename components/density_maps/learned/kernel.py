@@ -25,7 +25,7 @@ from torch.nn import functional
 from components.crowd import Batch, DensityMap, Window, cells, cells_of
 from components.density_maps.windows import photographs, run_wider, whole
 from components.networks import Initialisation, Precision, autocast, in_bf16, initialise
-from components.params import Optimiser, Options
+from components.options import Optimiser, Options
 
 FEATURES = (3, 32, 64, 128, 128)
 PLACE = 16  # pixels: side of the squares that share a kernel

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from components.crowd import Batch, DensityMap, Window
 from components.density_maps._gaussian import draw, weights_within
-from components.params import Optimiser, Options
+from components.options import Optimiser, Options
 
 SCALES = (16, 32, 64, 128)  # pixels: how far around a dot others count; each twice the one before
 HIDDEN = 16

@@ -13,7 +13,7 @@ from components.crowd import Batch, DensityMap, Window
 from components.density_maps.windows import annotation, run_wider
 from components.losses.squared_error import squared_error
 from components.networks import Initialisation, initialise, relu_convolutions
-from components.params import Optimiser, Options
+from components.options import Optimiser, Options
 
 
 class Params(Options):

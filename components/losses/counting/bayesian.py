@@ -23,7 +23,7 @@ from torch import Tensor
 
 from components.crowd import Batch
 from components.losses.counting._dots import places, squared_distances
-from components.params import Options
+from components.options import Options
 
 
 class Params(Options):

@@ -23,7 +23,7 @@ from torch import Tensor
 from components.crowd import Batch
 from components.losses.counting._dots import counted, places, squared_distances
 from components.losses.counting._transport import potentials
-from components.params import Options
+from components.options import Options
 
 
 class Params(Options):

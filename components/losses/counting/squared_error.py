@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from components.crowd import Batch
 from components.losses.squared_error import squared_error
-from components.params import Options
+from components.options import Options
 
 
 class Params(Options):

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from components import plugins
 from components.crowd import Problem
-from components.params import Choice
+from components.options import Choice
 from components.stages._prepare import report, splitting
 from components.stages._prepare.reading import read
 from components.stages._prepare.survey import none_usable, survey

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from components import plugins
-from components.params import DatasetEntry, Options, Study
+from components.options import Options
+from components.params import DatasetEntry, Study
 
 
 def options(entry: DatasetEntry, where: str) -> Options:

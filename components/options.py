@@ -1,0 +1,70 @@
+"""What every set of options is made of, and how a mistake in one is said: the place, the key, and what is allowed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+T = TypeVar("T", bound=BaseModel)
+
+
+class Options(BaseModel):
+    """A frozen set of options; a key that it does not have is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Choice(BaseModel):
+    """A kind (the name of a file) and its options, which that file's `Params` checks."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    kind: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.__pydantic_extra__ or {})
+
+
+class Optimiser(Options):
+    """How one network is updated. `momentum` is used by SGD alone."""
+
+    kind: Literal["adam", "sgd"] = "adam"
+    lr: float = Field(1e-4, gt=0)
+    momentum: float = Field(0.0, ge=0, lt=1)
+    weight_decay: float = Field(0.0, ge=0)
+
+
+def check(schema: type[T], values: Any, where: str) -> T:
+    """Validate `values`; a ValueError names the place, the key, what was written and what is allowed, a line each."""
+    try:
+        return schema.model_validate(values)
+    except ValidationError as error:
+        raise ValueError("\n".join(_line(where, schema, detail) for detail in error.errors())) from None
+
+
+def _line(where: str, schema: type[BaseModel], detail: Any) -> str:
+    key = ".".join(str(part) for part in detail["loc"] if part != "[key]")
+    place = f"{where}: {key}" if key else where
+    if detail["type"] == "extra_forbidden":
+        allowed = ", ".join(schema.model_fields) if len(detail["loc"]) == 1 else "see components/params.py"
+        return f"{place}: there is no such option; allowed: {allowed}"
+    if detail["type"] == "missing":
+        return f"{place}: is missing"
+    if detail["type"] == "value_error":
+        return f"{place}: {detail['msg'].removeprefix('Value error, ')}"
+    return f"{place}: {_message(detail)}"
+
+
+def _message(detail: Any) -> str:
+    """What pydantic found, in the words of YAML where it has those of Python."""
+    kind, written = detail["type"], f", not {detail['input']!r}"
+    if kind in ("too_short", "too_long"):
+        most = kind == "too_long"
+        number = detail["ctx"]["max_length" if most else "min_length"]
+        entries = "entry" if number == 1 else "entries"
+        return f"must have at {'most' if most else 'least'} {number} {entries}{written if detail['input'] else ''}"
+    if kind in ("model_type", "dict_type"):
+        return f"must be a mapping of keys{written}"
+    return f"{'must be a list' if kind == 'tuple_type' else detail['msg']}{written}"
