@@ -22,7 +22,7 @@ test: $(STAMP)  ## lint, format, import ladder, types, and all tests
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 lock:  ## make requirements.lock anew from pyproject.toml, in an environment of its own
 	@set -e; room=$$(mktemp -d); trap 'rm -rf "$$room"' EXIT; \

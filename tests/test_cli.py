@@ -187,7 +187,7 @@ def test_ending_run_ends_dvc(number: int, tmp_path: Path) -> None:
         dvc = psutil.Process(stand_in.pid(folder / "pid")).parent()
         assert dvc is not None
         run.send_signal(number)
-        assert run.wait(timeout=30) != 0
+        assert run.wait(timeout=60) != 0
         assert not dvc.is_running()
     finally:
         for process in psutil.process_iter(["cwd"]):

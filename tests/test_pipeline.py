@@ -30,6 +30,7 @@ def test_a_command_carries_only_names(name: str) -> None:
 
 BEFORE = {"evaluate": ("train",), "publish": ("prepare", "rasterize", "train", "evaluate")}
 FREE = {
+    "options": "checks what is written; where its defaults matter (train, search) it is a dependency",
     "params": "checks what is written; where its defaults matter (train, search) it is a dependency",
     "plugins": "finds a kind",
     "stages._command": "how a stage is called",

@@ -20,7 +20,7 @@ from tests.conftest import ROOT
 REFINED = {"kind": "refined", "widths": [4, 4], "warm_up": 1}
 OPTIONS = Search(
     experiment="made",
-    trials=4,
+    trials=3,
     epochs=4,
     grace_epochs=1,
     space={
@@ -49,16 +49,16 @@ def note(path: Path, line: str) -> None:
 @pytest.mark.slow
 def test_trials_are_drawn_from_the_space_and_a_finished_search_is_only_read(made, tmp_path) -> None:
     trials = searched(made, tmp_path)
-    assert [trial.trial for trial in trials] == [1, 2, 3, 4]  # as the lines that it said call them
+    assert [trial.trial for trial in trials] == [1, 2, 3]  # as the lines that it said call them
     for trial in trials:
         assert trial.status in ("completed", "stopped early")
         assert trial.epochs == 4 if trial.status == "completed" else 1 <= trial.epochs < 4
         assert 0.1 <= trial.values["density_map.alpha"] <= 10
         assert trial.values["density_map.update_every"] in (1, 2)
         assert 1e-5 <= trial.values["counter.optimiser.lr"] <= 1e-3
-    assert len({trial.values["density_map.alpha"] for trial in trials}) == 4
+    assert len({trial.values["density_map.alpha"] for trial in trials}) == 3
     said = (tmp_path / "said").read_text()
-    assert len(said.splitlines()) == 4
+    assert len(said.splitlines()) == 3
     assert searched(made, tmp_path) == trials
     assert (tmp_path / "said").read_text() == said
 
@@ -76,17 +76,17 @@ def test_an_interrupted_search_goes_on_where_it_was(made, tmp_path) -> None:
     command = [sys.executable, "-c", DRIVER, *map(str, made), str(tmp_path)]
     said = tmp_path / "said"
     with subprocess.Popen(command, cwd=ROOT, start_new_session=True) as driver:
-        while not (said.exists() and len(said.read_text().splitlines()) == 2):
+        while not (said.exists() and said.read_text()):
             time.sleep(0.1)
             assert driver.poll() is None
         os.kill(driver.pid, signal.SIGKILL)
     trials = searched(made, tmp_path)
-    assert len(trials) == 4
+    assert len(trials) == 3
     assert all(trial.val_mae is not None for trial in trials)
     lines = said.read_text().splitlines()
-    assert {line.split(":")[0] for line in lines} == {f"trial {number} of 4" for number in (1, 2, 3, 4)}
+    assert {line.split(":")[0] for line in lines} == {f"trial {number} of 3" for number in (1, 2, 3)}
     drawn = {line.rpartition(":")[0] for line in lines}
-    assert len(drawn) == 4  # the one that was cut off has the values that it began with, and none is drawn anew
+    assert len(drawn) == 3  # the one that was cut off has the values that it began with, and none is drawn anew
 
 
 def test_keys_that_the_experiment_does_not_have_are_named(made, tmp_path) -> None:

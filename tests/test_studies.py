@@ -1,8 +1,8 @@
 """Every study of `params/`, shrunk, from raw layouts to its tables: an epoch, a seed, and a few tiny images a data set.
 
-Shrunk is what takes time and nothing else: images, epochs, crops, warm-up, and the widths of the pretrained networks,
-whose full ones `test_counters.py` builds. Plans that come down to the same are trained once. Stages are called as
-functions; only Ray, which `test_distributed.py` tests, is left out around `fit`."""
+Shrunk is what takes time and nothing else: images, epochs, crops, warm-up, the pixels of figures, and the widths of the
+pretrained networks, whose full ones `test_counters.py` builds. What comes down to one plan is trained once. Stages are
+called as functions; only Ray, which `test_distributed.py` tests, is left out around `fit`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from components.datasets.worldexpo import TEST_SCENES
 from components.evaluation import scored
 from components.params import Study, load_study
 from components.prepared import Prepared
+from components.publish import style
 from components.stages import evaluate, prepare, publish, rasterize
 from components.stages._layout import Layout
 from components.stages._record import data_files, file_hash, of_seed, record, weights_read
@@ -179,6 +180,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
         for module, back_end in NARROW.items():
             patch.setattr(module, "FEATURES", FRONT_END)
             patch.setattr(module, "BACK_END", back_end)
+        patch.setattr(style, "DPI", 20)
         yield Project(folder / "data")
 
 

@@ -17,6 +17,7 @@ Grid = list[list[Axes]]
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 GREY = "#6b6b6b"
 DENSITY = "viridis"
+DPI = 150
 WIDE = 30  # characters in a line of a panel's title
 DIVERGING = "RdBu_r"  # for what may be below zero: blue, white at 0, red
 STYLE: dict[Any, Any] = {
@@ -46,7 +47,7 @@ def drawing(target: Path, rows: int, columns: int, width: float, height: float) 
         figure = Figure(figsize=(columns * width, rows * height), layout="constrained", facecolor="white")
         yield figure, [list(row) for row in figure.subplots(rows, columns, squeeze=False)]
         target.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(target, dpi=150, metadata={"Software": None})
+        figure.savefig(target, dpi=DPI, metadata={"Software": None})
 
 
 def colour(place: int) -> str:
