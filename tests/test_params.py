@@ -62,6 +62,8 @@ def test_every_committed_study_is_right_down_to_its_options(name: str) -> None:
     ("path", "value", "said"),
     [
         ("experimens", {}, r"experimens: there is no such option; allowed: study, title, datasets"),
+        ("training.epochs", True, r"training\.epochs: must not be true"),
+        ("training.target_scale", False, r"training\.target_scale: must not be false"),
         ("training.epoch", 3, r"training\.epoch: there is no such option"),
         ("training.epochs", "many", r"training\.epochs: .*integer.*, not 'many'"),
         ("training.epochs", 0, r"training\.epochs: .*greater than or equal to 1, not 0"),
