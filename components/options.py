@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
@@ -18,9 +18,14 @@ class Options(BaseModel):
     @classmethod
     def _no_switch_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
         """`epochs: yes` would be one epoch."""
-        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
-            raise ValueError(f"must not be {str(value).lower()}, which is for options that are on or off")
+        switches = [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, bool)]
+        if switches and not _takes_switches(cls.model_fields[str(info.field_name)].annotation):
+            raise ValueError(f"must not be {str(switches[0]).lower()}, which is for options that are on or off")
         return value
+
+
+def _takes_switches(annotation: Any) -> bool:
+    return annotation in (bool, Any) or any(_takes_switches(each) for each in get_args(annotation))
 
 
 class Choice(BaseModel):
@@ -56,13 +61,22 @@ def _line(where: str, schema: type[BaseModel], detail: Any) -> str:
     key = ".".join(str(part) for part in detail["loc"] if part != "[key]")
     place = f"{where}: {key}" if key else where
     if detail["type"] == "extra_forbidden":
-        allowed = ", ".join(schema.model_fields) if len(detail["loc"]) == 1 else "see components/params.py"
-        return f"{place}: there is no such option; allowed: {allowed}"
+        return (
+            f"{place}: there is no such option; allowed: {', '.join(_nested(schema, detail['loc'][:-1]).model_fields)}"
+        )
     if detail["type"] == "missing":
         return f"{place}: is missing"
     if detail["type"] == "value_error":
         return f"{place}: {detail['msg'].removeprefix('Value error, ')}"
     return f"{place}: {_message(detail)}"
+
+
+def _nested(schema: Any, path: tuple[str | int, ...]) -> type[BaseModel]:
+    """The schema that stands at a place in another: a field's, or that of a mapping's values."""
+    for part in path:
+        inside = schema.model_fields[part].annotation if hasattr(schema, "model_fields") else schema
+        schema = inside if hasattr(schema, "model_fields") else get_args(schema)[-1]
+    return schema
 
 
 def _message(detail: Any) -> str:

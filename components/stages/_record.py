@@ -42,8 +42,10 @@ def weights_read(resolved: Plan) -> list[Path]:
 
 
 def fingerprint(values: Any, files: Iterable[Path]) -> str:
-    """Twenty hex digits of `values`, files' contents, the code that makes runs, and the versions that it runs with."""
-    parts = [json.dumps(values, sort_keys=True, default=str), json.dumps(versions()), file_hash([*_code(), *files])]
+    """Twenty hex digits of `values`, files' contents, the code that makes runs, the versions that it runs with, and
+    what the precision "auto" means here."""
+    here = json.dumps([versions(), in_bf16("auto", _device())])
+    parts = [json.dumps(values, sort_keys=True, default=str), here, file_hash([*_code(), *files])]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:20]
 
 
@@ -74,6 +76,7 @@ def record(plan: Plan, seed: int, state: State, started_from: str, files: list[P
         "experiment": plan.experiment,
         "seed": seed,
         "preset": plan.preset,
+        "precision": precision(plan),
         "started_from": started_from,
         "resolution": size,
         "stride": state["stride"],
@@ -91,17 +94,20 @@ def record(plan: Plan, seed: int, state: State, started_from: str, files: list[P
     }
 
 
+def precision(plan: Plan) -> str:
+    """In which the network of a density map is computed on this machine: what learns else is in fp32."""
+    return "bf16" if in_bf16(plan.density_map.options.get("precision", "fp32"), _device()) else "fp32"
+
+
 def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in NAMED}
 
 
 def hardware() -> dict[str, Any]:
-    """The machine that asked for the run; with a cluster of many nodes, the driver's. `bf16`: what the precision
-    "auto" means on it."""
+    """The machine that asked for the run; with a cluster of many nodes, the driver's."""
     gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     memory = round(psutil.virtual_memory().total / 2**30, 1)
-    bf16 = in_bf16("auto", torch.device("cuda" if gpus else "cpu"))
-    return {"machine": platform.machine(), "cpus": psutil.cpu_count(), "memory_gib": memory, "gpus": gpus, "bf16": bf16}
+    return {"machine": platform.machine(), "cpus": psutil.cpu_count(), "memory_gib": memory, "gpus": gpus}
 
 
 def git_commit() -> str | None:
@@ -111,6 +117,10 @@ def git_commit() -> str | None:
     except FileNotFoundError:
         return None
     return done.stdout.strip() or None
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _code() -> list[Path]:

@@ -63,6 +63,7 @@ def _origin(study: Study, found: list[Result]) -> Section:
         ("commit", _each(records, lambda record: record["git_commit"] or "not under Git")),
         ("data", _each(records, lambda record: f"SHA-256 {record['data_sha256'][:16]}")),
         ("versions", _each(records, lambda record: ", ".join(" ".join(each) for each in record["versions"].items()))),
+        ("precision", _each(records, lambda record: f"{record['precision']}: {record['experiment']}")),
         ("machine", _each(records, lambda record: _machine(record["hardware"]))),
     )
     table = Table("origin", "What the runs were made with", ("What", "Which"), rows)
@@ -80,5 +81,4 @@ def _each(records: list[Mapping[str, Any]], say: Callable[[Mapping[str, Any]], s
 
 def _machine(hardware: Mapping[str, Any]) -> str:
     gpus = ", ".join(hardware["gpus"]) or "no GPU"
-    precision = "bf16" if hardware["bf16"] else "no bf16"
-    return f"{hardware['machine']}, {hardware['cpus']} CPUs, {hardware['memory_gib']} GiB, {gpus}, {precision}"
+    return f"{hardware['machine']}, {hardware['cpus']} CPUs, {hardware['memory_gib']} GiB, {gpus}"

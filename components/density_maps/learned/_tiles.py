@@ -1,10 +1,10 @@
 """The generator's networks tile by tile: the same maps, to rounding, in less time and memory.
 
 Nearly all of a step's work and memory lies in 128 features at every pixel of the image. Here these exist for one tile
-at a time, which fits a processor's cache, and the backward pass makes them again, for 7 % more multiply-adds; in bf16,
-which takes half the room, they are kept. Where no dots are near, the blurred maps are zero. So is then their product
-with any attention, which is not made there; and what fusion makes of zeros is made once, its gradient the sum over all
-tiles that share it."""
+at a time, which fits a processor's cache, and the backward pass makes them again, for 7 % more multiply-adds. In bf16,
+which is for speed and takes half the room, they are kept: that is about twice the memory of fp32. Where no dots are
+near, the blurred maps are zero. So is then their product with any attention, which is not made there; and what fusion
+makes of zeros is made once, its gradient the sum over all tiles that share it."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class _Pieces(torch.autograd.Function):
 
 def _run(layers: list[nn.Module], light: int, maps: Tensor, edges: Edges, bf16: bool) -> Tensor:
     """`layers` on one tile. The first `light` of them are run again in the backward pass up to the last, instead of
-    keeping what they made, but for bf16."""
+    keeping what they made; in bf16 all is kept."""
     if bf16 or not torch.is_grad_enabled():
         with autocast(bf16, maps.device):
             return _layers(layers, maps, edges).to(maps.dtype)

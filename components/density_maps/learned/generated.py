@@ -40,7 +40,7 @@ class Params(Options):
     `refinement`: equation (7)'s count of the whole map ("global"), or of each `patch` ("local"), weighted with beta;
     "hard_norm" has no second loss and scales the map to its count. `fusion`: "direct" is without attention.
     `precision`: of the convolutions on pixels; "auto" is bf16 where the processor multiplies in it, as "fp32" to
-    rounding (in 8 bits) for two thirds of the time."""
+    rounding (in 8 bits), for two thirds of the time and twice the memory."""
 
     beta: float = Field(100.0, ge=0)
     refinement: Literal["global", "local", "hard_norm"] = "global"

@@ -29,10 +29,8 @@ from components.options import Optimiser, Options
 
 FEATURES = (3, 32, 64, 128, 128)
 PLACE = 16  # pixels: side of the squares that share a kernel
-FIELD = 31  # pixels around its square that a kernel depends on: 15, 7, 3 and 1 of what each pooling leaves
-TINY = (
-    1e-6  # added to each cell of a kernel: one whose cells are all alike, or all cut off but its smallest, stays whole
-)
+FIELD = 31  # pixels around its square that a kernel depends on: 1 + 2 + 4 + 8 + 16, a cell of each convolution
+TINY = 1e-6  # added to each cell of a kernel: one that is flat, or has but its smallest cell inside, stays whole
 
 
 class Params(Options):
@@ -77,7 +75,9 @@ class Kernels(DensityMap):
         layers: list[nn.Module] = []
         for narrow, wide in pairwise(FEATURES):
             layers += [nn.Conv2d(narrow, wide, 3), nn.MaxPool2d(2), nn.LeakyReLU(0.01, inplace=True)]
-        self.layers = nn.Sequential(*layers, nn.Conv2d(FEATURES[-1], params.side**2, 3))  # `predicted` pads
+        self.layers = nn.Sequential(
+            *layers, nn.Conv2d(FEATURES[-1], params.side**2, 3)
+        )  # `predicted` brings what lies around
         initialise(self, params.initialisation)
 
     def forward(self, batch: Batch, windows: list[Window]) -> Tensor:
@@ -151,6 +151,7 @@ class Kernels(DensityMap):
 def block_sides(places: Tensor, squares: tuple[int, int]) -> tuple[int, int]:
     """Height and width of the blocks of squares that cost least, with what lies around them: few dots have each their
     own, many one for all the squares of a window."""
+    places = places.cpu()  # once, and not for every size
     most = max(squares).bit_length()
     sides = [(min(2**power, squares[0]), min(2**power, squares[1])) for power in range(most + 1)]
 
@@ -171,12 +172,13 @@ def inside(starts: Tensor, ends: Tensor, shape: tuple[int, int]) -> Tensor:
     """(N, h, w) bool: which cells of N pieces lie in images whose rows and columns end at (N, 2).
 
     `starts` (N, 2) are the rows and columns of the pieces' first cells."""
-    rows, columns = (
-        (reached >= 0) & (reached < ends[:, axis, None])
-        for axis, length in enumerate(shape)
-        for reached in [starts[:, axis, None] + torch.arange(length, device=starts.device)]
-    )
+    rows, columns = (_between(starts[:, axis, None], ends[:, axis, None], shape[axis]) for axis in (0, 1))
     return rows[:, :, None] & columns[:, None, :]
+
+
+def _between(start: Tensor, end: Tensor, length: int) -> Tensor:
+    reached = start + torch.arange(length, device=start.device)
+    return (reached >= 0) & (reached < end)
 
 
 def within(on: Tensor, limits: Tensor, side: int) -> Tensor:
