@@ -63,7 +63,7 @@ def _origin(study: Study, found: list[Result]) -> Section:
         ("commit", _each(records, lambda record: record["git_commit"] or "not under Git")),
         ("data", _each(records, lambda record: f"SHA-256 {record['data_sha256'][:16]}")),
         ("versions", _each(records, lambda record: ", ".join(" ".join(each) for each in record["versions"].items()))),
-        ("precision", _each(records, lambda record: f"{record['precision']}: {record['experiment']}")),
+        ("precision", _each(records, _precision)),
         ("machine", _each(records, lambda record: _machine(record["hardware"]))),
     )
     table = Table("origin", "What the runs were made with", ("What", "Which"), rows)
@@ -77,6 +77,10 @@ def _origin(study: Study, found: list[Result]) -> Section:
 def _each(records: list[Mapping[str, Any]], say: Callable[[Mapping[str, Any]], str]) -> str:
     """What the records say, each thing once."""
     return "; ".join(dict.fromkeys(say(record) for record in records))
+
+
+def _precision(record: Mapping[str, Any]) -> str:
+    return "fp32" if record["precision"] == "fp32" else f"the maps of {record['experiment']} in {record['precision']}"
 
 
 def _machine(hardware: Mapping[str, Any]) -> str:

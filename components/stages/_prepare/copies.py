@@ -3,8 +3,8 @@
 Two images are copies when their 256-bit hashes (pHash: signs of the lowest 16 x 16 frequencies against their median)
 differ in at most 24 bits, and their 32 x 32 grey thumbnails by at most 20 of 255 grey levels on average. On the
 training halves of ShanghaiTech copies differ in at most 16 bits and all other pairs in more than 60
-(`pytest tests/test_prepare.py -k far_apart`). The thumbnails keep apart flat images, whose hashes say nothing. Cut-outs
-and mirrored copies are not found."""
+(`pytest tests/test_splitting.py -k far_apart`). The thumbnails keep apart flat images, whose hashes say nothing.
+Cut-outs and mirrored copies are not found."""
 
 from __future__ import annotations
 
