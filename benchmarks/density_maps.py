@@ -95,9 +95,11 @@ def timed(function: Callable[[], T]) -> tuple[float, T]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true", help="filter every dot of the usual script")
-    parser.add_argument("--data", type=Path, default=Path("../shared/data/shanghaitech"))
+    parser.add_argument(
+        "--data", type=Path, default=Path("../shared/data/shanghaitech"), help="ShanghaiTech, both parts"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     print("1024 x 768 px, adaptive, one core; the usual script at full resolution, ours on the 1/4 grid\n")

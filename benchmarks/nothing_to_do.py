@@ -4,6 +4,7 @@ dotfield run demo && python -m benchmarks.nothing_to_do"""
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ NEEDED_SECONDS = 5
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     if subprocess.run([sys.executable, "-m", "dvc", "status", "--quiet", "dvc.yaml"]).returncode:
         sys.exit("something is stale, and would run now: give `dotfield run demo` first")
     importing = fastest("-c", "import dvc.repo")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import time
 
 from components.datasets.synthetic import Params, build
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     params = Params(images=300, height=192, width=256)
     start = time.process_time()
     people = sum(len(sample.dots) for sample in build(params).samples([]))

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from components.stages._pipeline import load, write
 from components.stages._prepare import checking, raw
 
 QUIET = {"DVC_NO_ANALYTICS": "1", "RAY_USAGE_STATS_ENABLED": "0", "DO_NOT_TRACK": "1"}
+
+PATIENCE = 10  # seconds that DVC has to end by itself after Ctrl-C
 
 
 def main() -> None:
@@ -156,7 +159,12 @@ def _dvc(*words: str) -> int:
     with subprocess.Popen([sys.executable, "-m", "dvc", *words], env=os.environ | QUIET | {"PATH": path}) as process:
         try:
             return process.wait()
-        except BaseException:
+        except BaseException as ending:
+            with suppress(subprocess.TimeoutExpired):  # a terminal's Ctrl-C reaches DVC too, which then ends in order
+                process.wait(PATIENCE if isinstance(ending, KeyboardInterrupt) else 0)
             process.terminate()
             process.wait()
-            raise
+            if not isinstance(ending, KeyboardInterrupt):
+                raise
+            click.echo("dotfield: stopped; the same command goes on from here", err=True)
+            sys.exit(128 + signal.SIGINT)

@@ -65,7 +65,7 @@ class Training(Options):
 class Experiment(Options):
     """One row of a table: a counter, what it learns from, and the seeds it is trained with."""
 
-    title: str
+    title: str = Field(min_length=1)
     dataset: Name
     counter: Choice
     annotation: Name = Field(description="an entry of `maps`")
@@ -158,6 +158,14 @@ class Study(Options):
     publish: Publish
 
     @model_validator(mode="after")
+    def _different_titles(self) -> Study:
+        named: dict[str, str] = {}
+        for name, experiment in self.experiments.items():
+            if (other := named.setdefault(experiment.title, name)) != name:
+                raise ValueError(f"experiments.{name}.title: is that of {other}, and no table would tell them apart")
+        return self
+
+    @model_validator(mode="after")
     def _references(self) -> Study:
         for name, entry in self.maps.items():
             _known(f"maps.{name}.dataset", entry.dataset, self.datasets)
@@ -223,13 +231,19 @@ def _in_one_line(error: Exception) -> str:
 class _Once(yaml.SafeLoader):
     """YAML in which a key stands once: of two, one would be lost without a word."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._counted: set[yaml.MappingNode] = set()
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Count keys as they are written: this puts what is merged (`<<`) among them, and may come by again."""
+        seen: set[str] = set()
+        for key, _ in node.value if node not in self._counted else ():
             if isinstance(key, yaml.ScalarNode) and key.value in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands twice", key.start_mark)
-            seen.add(key.value if isinstance(key, yaml.ScalarNode) else None)
-        return super().construct_mapping(node, deep)
+            seen |= {key.value} if isinstance(key, yaml.ScalarNode) else set()
+        self._counted.add(node)
+        super().flatten_mapping(node)
 
 
 def load_study(path: Path) -> Study:

@@ -28,9 +28,8 @@ def reproduce(study: str = DEMO, parallel: int = 1) -> State | None:
     """Run what is stale of a study, `parallel` stages at the same time, and leave its tables as artifacts."""
     layout = Layout(study)
     try:
-        pipeline = _pipeline.write(layout)
         raw.require(_pipeline.load(layout), str(layout.params))
-        stages = dvc.stages(pipeline)
+        stages = dvc.stages(_pipeline.write(layout))
     except ValueError as error:
         return Failed(message=str(error))
     runner = dvc.Runner(parallel)

@@ -67,6 +67,8 @@ def test_every_committed_study_is_right_down_to_its_options(name: str) -> None:
         ("experiments.fixed.seeds", [True], r"seeds: must not be true"),
         ("datasets.crowd.split", {"vall": 1}, r"split\.vall: there is no such option; allowed: val, test, seed"),
         ("searches.beta.space", {"density_map.beta": {"uniforn": [0, 1]}}, r"allowed: loguniform, uniform, choice"),
+        ("experiments.other.title", "fixed", r"experiments\.other\.title: is that of fixed"),
+        ("experiments.other.title", "", r"title: String should have at least 1 character"),
         ("training.epoch", 3, r"training\.epoch: there is no such option"),
         ("training.epochs", "many", r"training\.epochs: .*integer.*, not 'many'"),
         ("training.epochs", 0, r"training\.epochs: .*greater than or equal to 1, not 0"),
@@ -128,6 +130,19 @@ def test_files_that_are_no_study_are_named(tmp_path: Path, content: str, said: s
     (tmp_path / "study.yaml").write_text(content)
     with pytest.raises(ValueError, match=said):
         load_study(tmp_path / "study.yaml")
+
+
+def test_a_merged_mapping_may_merge_another_and_say_otherwise(tmp_path: Path) -> None:
+    """YAML's loader puts what is merged among a mapping's own keys, where it is no key that stands twice."""
+    study = deepcopy(SMALL) | {"training": "TRAINING"}
+    study["experiments"] = {"fixed": SMALL["experiments"]["fixed"] | {"training": "OWN"}}
+    text = yaml.safe_dump(study | {"searches": {}}, sort_keys=False)
+    text = text.replace("training: OWN", "training: &own {<<: {epochs: 3}, epochs: 1}", 1)
+    experiments, training = text.index("experiments:"), text.index("training: TRAINING")
+    text = text[:training] + text[experiments:] + "training: {<<: *own, batch_size: 2}\n"
+    (tmp_path / "study.yaml").write_text(text)
+    found = load_study(tmp_path / "study.yaml")
+    assert (found.training.epochs, found.experiments["fixed"].training) == (1, {"epochs": 1})
 
 
 def test_a_missing_study_is_named(tmp_path: Path) -> None:

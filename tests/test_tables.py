@@ -39,7 +39,7 @@ def test_csv_holds_value_low_and_high_unrounded():
 
 def test_latex_is_escaped_and_in_booktabs():
     text = tables.latex(AWKWARD)
-    assert r"a|b\_\{c\} <script> & 12.3 [1.0, 20.0] \\" in text
+    assert r"a\textbar{}b\_\{c\} \textless{}script\textgreater{} & 12.3 [1.0, 20.0] \\" in text
     assert r"\textbackslash{}none \textasciitilde{} \$5\textasciicircum{}2 \#1 & - \\" in text
     assert r"\caption{50 \% of a\_b \& c}" in text
     assert [rule in text for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [True] * 3

@@ -53,7 +53,7 @@ def compare_curves(runs: Mapping[str, Sequence[Path]], target: Path) -> None:
             for place, (title, seeds) in enumerate(histories.items()):
                 _seed_lines(axes, name, [run for run in seeds if _has(run, name)], place, title)
             axes.set(title=PANELS[name], xlabel="epoch")
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
             if name != "val_mae":
                 _logarithmic(axes)
         if any(runs):

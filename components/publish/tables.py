@@ -16,6 +16,7 @@ from components.evaluation.metrics import Estimate
 
 LATEX = str.maketrans(
     {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {"|": r"\textbar{}", "<": r"\textless{}", ">": r"\textgreater{}"}
     | {c: "\\" + c for c in "&%$#_{}"}
 )
 

@@ -7,7 +7,8 @@ from components.stages._figures.gallery import MOST, Gallery, first_of_each
 
 CAPTION = (
     "A test image and the density maps from which the counters learn, all on one colour scale in people per cell "
-    "of the counter's grid; above each map, its sum. First seed; arranged as in figure 4 of Wan & Chan 2019."
+    "of the counter's grid; above each map, its sum. "
+    f"The study's first {MOST} kinds at most, first seed; arranged as in figure 4 of Wan & Chan 2019."
 )
 
 

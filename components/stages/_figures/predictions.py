@@ -6,7 +6,10 @@ from components.prepared import Row
 from components.publish.figures import Panel, counted
 from components.stages._figures.gallery import MOST, Gallery
 
-CAPTION = "A sparse, a median and a dense test image, and what each counter predicts (first seed). One scale a row."
+CAPTION = (
+    "A sparse, a median and a dense test image, and what the counters predict (first seed), "
+    f"the study's first {MOST} at most. One scale a row."
+)
 QUANTILES = (0.1, 0.5, 0.9)  # of the counts: which test images are shown
 
 
