@@ -115,7 +115,7 @@ def shrunk(study: str, raw: Path) -> dict[str, Any]:
         experiment["seeds"] = [0]
         if experiment["counter"]["kind"] in ("csrnet", "sfcn"):
             experiment["counter"]["weights"] = "none"
-        if experiment.get("density_map", {}).get("kind") in ("refined", "generated"):
+        if experiment.get("density_map", {}).get("kind") in ("refined", "generated", "kernel"):
             experiment["density_map"] |= {"warm_up": min(experiment["density_map"].get("warm_up", 1), 1)}
         if "training" in experiment:
             experiment["training"] = _small(experiment["training"])
