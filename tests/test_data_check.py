@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 
 from components import cli
 from components.datasets.synthetic import scene
@@ -37,7 +38,17 @@ def test_the_kind_is_guessed_and_the_counts_are_shown(check) -> None:
     assert (code, err) == (0, "")
     assert f"| all | 2 | {sum(COUNTS)} | {min(COUNTS)} | {sum(COUNTS) / 2:.1f} | {max(COUNTS)} |" in out
     assert "It has no halves" in out
+    assert "several sizes" not in out
     assert "No problem was found" in out
+
+
+def test_images_of_several_sizes_need_a_crop_which_is_said_before_anything_is_prepared(check, tmp_path: Path) -> None:
+    for name, size in (("a", (64, 48)), ("b", (48, 64))):
+        Image.new("RGB", size, "grey").save(tmp_path / f"{name}.png")
+    (tmp_path / "dots.csv").write_text("image,x,y\na.png,1,2\nb.png,3,4\n")
+    code, out, _ = check(tmp_path)
+    assert code == 0
+    assert "Its images have several sizes: set `training.crop`" in out
 
 
 def test_every_part_of_a_folder_is_reported_with_its_halves(check) -> None:

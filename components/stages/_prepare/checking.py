@@ -54,10 +54,12 @@ def contents(source: Choice, where: str) -> dict[str, Any]:
     splits = splitting.given(halves, groups) if any(halves) else [UNSPLIT] * len(rows)
     problems += splitting.copies(ids, groups, splits)
     settled = [row | {"split": split} for row, split in zip(rows, splits, strict=True) if split != splitting.DROPPED]
-    return report.contents(f"Data in {where}", settled, problems, _notes(source, any(halves)))
+    return report.contents(f"Data in {where}", settled, problems, _notes(source, any(halves), rows))
 
 
-def _notes(source: Choice, published: bool) -> list[str]:
+def _notes(source: Choice, published: bool, rows: list[dict[str, Any]]) -> list[str]:
     written = yaml.safe_dump(source.model_dump(), default_flow_style=True, sort_keys=False, width=10_000).strip()
     splits = "Its halves are the published ones." if published else "It has no halves: a study cuts them off."
-    return [f"In a study: `source: {written}`", splits]
+    sizes = {(row["width"], row["height"]) for row in rows}
+    several = "Its images have several sizes: set `training.crop`, or `training.batch_size: 1`."
+    return [f"In a study: `source: {written}`", splits, *([several] if len(sizes) > 1 else [])]
