@@ -49,6 +49,7 @@ def search(
         for value in dimension.examples():
             with_values(plan, {key: value}, "searches")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new one prints tables whatever the verbosity
+    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ray's returns what there is, as if it were finished
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     samples(plan, options.seed, prepared, maps, assemble(plan, options.seed).stride)
     folders = {"root": Path.cwd(), "prepared": prepared.resolve(), "maps": maps.resolve()}
