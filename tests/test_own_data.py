@@ -1,4 +1,4 @@
-"""People's own data: what each format may hold besides plain dots, and what is said of what cannot be used."""
+"""The formats of annotation tools, and images of dots: what each may hold besides plain dots, and what is left out."""
 
 from __future__ import annotations
 
@@ -6,114 +6,15 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from components import plugins
-from components.crowd import Problem
-from components.options import Choice
-
-WIDTH, HEIGHT = 64, 48
+from tests.own_data import pictures, read, said
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A folder of two images, one of them in a folder of its own."""
-    for name in ("a.jpg", "more/b.jpg"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / name)
-    return tmp_path
-
-
-def read(kind: str, root: Path, **options: object) -> tuple[dict[str, list], list[Problem]]:
-    """Dots by the image's id, and the problems."""
-    choice = Choice.model_validate({"kind": kind, "root": str(root)} | options)
-    dataset = plugins.build("dataset", kind, plugins.resolve("dataset", choice, "test"))
-    problems: list[Problem] = []
-    return {sample.id: sample.dots.tolist() for sample in dataset.samples(problems)}, problems
-
-
-def said(problems: list[Problem]) -> list[tuple[str, str]]:
-    return [(Path(problem.file).name, problem.what) for problem in problems]
-
-
-def test_every_row_of_a_csv_is_a_dot_or_a_problem_with_its_line(root: Path) -> None:
-    rows = ["a.jpg,1,2", "b.jpg,3.5,4", "a.jpg,1,2", "a.jpg,here,2", "a.jpg,nan,2", ",1,1", "a.jpg,5", "more/b.jpg,1,1"]
-    (root / "dots.csv").write_text("\n".join(["image,x,y", *rows]))
-    dots, problems = read("points", root)
-    assert dots == {"a.jpg": [[1, 2], [1, 2]], "more/b.jpg": [[3.5, 4], [1, 1]]}
-    assert said(problems) == [
-        ("dots.csv:5", "x is 'here', not a number"),
-        ("dots.csv:6", "x is 'nan', not a place"),
-        ("dots.csv:7", "names no image"),
-        ("dots.csv:8", "y is None, not a number"),
-    ]
-    assert sum(map(len, dots.values())) + len(problems) == len(rows)
-
-
-def test_an_image_that_shows_nobody_is_listed_and_one_that_is_not_listed_is_left_out(root: Path) -> None:
-    (root / "dots.csv").write_text("image,x,y\na.jpg,,\n")
-    dots, problems = read("points", root)
-    assert dots == {"a.jpg": []}
-    assert problems == [
-        Problem(
-            str(root / "more/b.jpg"), "is not listed in dots.csv", "left out; list it, without dots if it shows nobody"
-        )
-    ]
-
-
-def test_columns_and_the_delimiter_have_the_names_that_are_given(root: Path) -> None:
-    (root / "dots.csv").write_text("﻿file;column;row;who\na.jpg;1;2;Jo\nb.jpg;3;4;Al\n", encoding="utf-8")
-    dots, problems = read("points", root, image="file", x="column", y="row", delimiter=";")
-    assert dots == {"a.jpg": [[1, 2]], "more/b.jpg": [[3, 4]]}
-    assert problems == []
-    _, problems = read("points", root, delimiter=";")
-    assert said(problems)[0][1].startswith("has no column 'image'; it has file, column, row, who: set `image`")
-
-
-def test_parquet_gives_what_csv_gives(root: Path) -> None:
-    table = {"image": ["a.jpg", "b.jpg", "a.jpg", "b.jpg"], "x": [1.5, None, None, 3.0], "y": [2.5, None, 1.0, 4.0]}
-    pq.write_table(pa.table(table), root / "dots.parquet")
-    dots, problems = read("points", root)
-    assert dots == {"a.jpg": [[1.5, 2.5]], "more/b.jpg": [[3, 4]]}
-    assert said(problems) == [("dots.parquet: row 3", "x is None, not a number")]
-
-
-def test_names_that_fit_no_image_or_several_are_one_problem_each(root: Path) -> None:
-    Image.new("RGB", (WIDTH, HEIGHT)).save(root / "more/a.jpg")
-    (root / "dots.csv").write_text("image,x,y\nc.jpg,1,2\nmore/a.jpg,1,1\nc.jpg,3,4\nelse/a.jpg,1,1\nb.jpg,,\na.jpg,,")
-    dots, problems = read("points", root)
-    assert dots == {"a.jpg": [], "more/a.jpg": [[1, 1]], "more/b.jpg": []}
-    assert [(Path(file).name, what, action) for file, what, action in problems] == [
-        ("dots.csv:2", f"there is no image 'c.jpg' in {root}", "its dots (2) are dropped; add the image or correct it"),
-        (
-            "dots.csv:5",
-            f"'else/a.jpg' may be a.jpg or more/a.jpg: write its path from {root}",
-            "its dots (1) are dropped; add the image or correct it",
-        ),
-    ]
-
-
-def test_an_annotation_never_leads_out_of_the_folder(root: Path) -> None:
-    Image.new("RGB", (WIDTH, HEIGHT)).save(root / "secret.jpg")
-    (root / "more/dots.csv").write_text(f"image,x,y\n../secret.jpg,1,2\n{root}/secret.jpg,1,2\nb.jpg,1,1\n")
-    dots, problems = read("points", root / "more")
-    assert dots == {"b.jpg": [[1, 1]]}
-    assert len(problems) == 2
-
-
-def test_several_files_that_may_hold_the_dots_are_an_error_until_one_is_chosen(root: Path) -> None:
-    for name in ("one.csv", "two.csv"):
-        (root / name).write_text("image,x,y\na.jpg,1,2\nb.jpg,,\n")
-    with pytest.raises(
-        ValueError, match=r"2 \.csv or \.parquet files may hold the dots: one\.csv, two\.csv; set `annot"
-    ):
-        read("points", root)
-    assert read("points", root, annotations=str(root / "two.csv"))[1] == []
-    with pytest.raises(ValueError, match=r"three\.csv: there is no such file"):
-        read("points", root, annotations=str(root / "three.csv"))
+    return pictures(tmp_path)
 
 
 def coco(root: Path, annotations: list[object]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -12,7 +14,7 @@ from components.networks import autocast, in_bf16
 from components.options import Choice
 from components.stages._record import fingerprint, precision
 from tests import crowds
-from tests.test_learned_maps import batch, density_map
+from tests.test_learned_maps import batch, density_map, earlier_run
 
 CPU = torch.device("cpu")
 KINDS = ("generated", "kernel")
@@ -36,6 +38,14 @@ def test_runs_are_known_and_resumed_by_what_auto_means(has: bool, monkeypatch) -
     here = fingerprint([], [])
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": not has})
     assert fingerprint([], []) != here
+
+
+def test_frozen_maps_have_the_precision_of_the_run_that_made_them(tmp_path: Path) -> None:
+    earlier_run(tmp_path, 4)
+    frozen, written = crowds.plan({"kind": "frozen", "run": str(tmp_path)}), tmp_path / "params.yaml"
+    assert precision(frozen) == "fp32"
+    written.write_text(written.read_text().replace("precision: fp32", "precision: bf16"))
+    assert precision(frozen) == "bf16"
 
 
 @pytest.mark.parametrize("kind", KINDS)

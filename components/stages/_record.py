@@ -19,6 +19,7 @@ from components.packing import Pack
 from components.params import Study
 from components.prepared import Prepared
 from components.stages._layout import Layout
+from components.training import runs
 from components.training.alarms import alarms
 from components.training.fit import State
 from components.training.plan import Plan, plan, with_values
@@ -95,8 +96,11 @@ def record(plan: Plan, seed: int, state: State, started_from: str, files: list[P
 
 
 def precision(plan: Plan) -> str:
-    """In which the network of a density map is computed on this machine: what learns else is in fp32."""
-    return "bf16" if in_bf16(plan.density_map.options.get("precision", "fp32"), _device()) else "fp32"
+    """In which the network of a density map, its own or an earlier run's, is computed here: all else is in fp32."""
+    asked = plan.density_map.options
+    if "run" in asked:
+        asked = runs.options(Path(asked["run"]))["density_map"]
+    return "bf16" if in_bf16(asked.get("precision", "fp32"), _device()) else "fp32"
 
 
 def versions() -> dict[str, str]:
