@@ -10,12 +10,12 @@ import time
 
 import torch
 
+from components.config.plugins import kinds
 from components.crowd import Batch, Window
-from components.density_maps._gaussian import draw
-from components.plugins import kinds
+from components.density_maps.gaussian import draw
+from components.training.assemble import assemble
 from components.training.joint import JointModel
-from components.training.plan import assemble
-from components.training.updates import optimisers
+from components.training.optimisers import optimisers
 from tests import crowds
 
 CROP = (384, 512)

@@ -23,8 +23,8 @@ from scipy.io import loadmat
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import KDTree
 
-from components.density_maps._gaussian import draw
 from components.density_maps.drawn.adaptive import Adaptive, Params
+from components.density_maps.gaussian import draw
 
 SIZE = (768, 1024)  # height, width
 SUBSET = 20

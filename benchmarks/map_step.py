@@ -22,10 +22,10 @@ import torch
 
 from benchmarks.real_crowds import CROWDS, write
 from components.crowd import Batch
-from components.training import updates
+from components.training import optimisers as updates
+from components.training.assemble import assemble, samples
 from components.training.fit import World, _step
 from components.training.joint import JointModel
-from components.training.plan import assemble, samples
 from tests import crowds
 
 CROP = (384, 512)

@@ -18,13 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from components import plugins
+from components.config import plugins
+from components.config.options import Choice
 from components.counters.mcnn import MCNN
+from components.data.decode import read
 from components.datasets.shanghaitech import Params, build
 from components.evaluation.metrics import mae, rmse
 from components.evaluation.score import Scene, score
-from components.options import Choice
-from components.stages._prepare.reading import read
 
 PUBLISHED, WITHIN = (103.76, 178.88), 0.1
 

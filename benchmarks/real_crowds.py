@@ -14,10 +14,10 @@ import torch
 from PIL import Image
 
 from components.crowd import RawSample
+from components.data.manifest import SCHEMA
+from components.data.packed import PackWriter
 from components.datasets import shanghaitech
-from components.density_maps._gaussian import draw
-from components.packing import PackWriter
-from components.prepared import SCHEMA
+from components.density_maps.gaussian import draw
 
 CROWDS = ("typical", "dense")
 IMAGES = 5  # in one step of five a bilevel mixture looks ahead

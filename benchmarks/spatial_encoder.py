@@ -15,7 +15,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from components.counters._spatial_encoder import CHANNELS, SpatialEncoder
+from components.counters.shared.spatial_encoder import CHANNELS, SpatialEncoder
 
 SHAPES = {"1 x 1024 x 768": (1, CHANNELS, 96, 128), "8 x 256 x 192": (8, CHANNELS, 24, 32)}
 

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import torch
 
+from components.config.study import Training
 from components.crowd import Batch
-from components.params import Training
-from components.training import updates
+from components.training import optimisers as updates
+from components.training.assemble import assemble, samples
 from components.training.fit import World, _train_epoch
 from components.training.joint import JointModel
-from components.training.plan import assemble, samples
 from tests import crowds
 
 IMAGES = 32

@@ -15,14 +15,15 @@ from typing import Any
 import click
 import yaml
 
-from components.datasets._files import natural
-from components.params import Study
-from components.plugins import FAMILIES, kinds
-from components.stages._check import mistakes
-from components.stages._command import in_words
-from components.stages._layout import PARAMS, Layout
-from components.stages._pipeline import load, write
-from components.stages._prepare import checking, raw
+from components.config.plugins import FAMILIES, kinds
+from components.config.study import Study
+from components.data import availability, inspect
+from components.datasets.shared.files import natural
+from components.errors import UserError
+from components.workspace.check import mistakes
+from components.workspace.dvc_yaml import load, write
+from components.workspace.layout import PARAMS, Layout
+from components.workspace.processes import in_words
 
 QUIET = {"DVC_NO_ANALYTICS": "1", "RAY_USAGE_STATS_ENABLED": "0", "DO_NOT_TRACK": "1"}
 
@@ -30,10 +31,10 @@ PATIENCE = 10  # seconds that DVC has to end by itself after Ctrl-C
 
 
 def main() -> None:
-    """The command line. ValueError and OSError: their lines on stderr and exit code 2, without a traceback."""
+    """The command line. UserError and OSError: their lines on stderr and exit code 2, without a traceback."""
     try:
         dotfield()
-    except (ValueError, OSError) as error:
+    except (UserError, OSError) as error:
         click.echo(f"dotfield: {in_words(error)}", err=True)
         sys.exit(2)
 
@@ -50,7 +51,7 @@ def studies() -> None:
     for layout in _layouts():
         try:
             click.echo(_line(layout, load(layout)))
-        except ValueError as error:
+        except UserError as error:
             click.echo(f"{layout.study:21} cannot be read: {error}")
 
 
@@ -59,7 +60,7 @@ def studies() -> None:
 def run(study: str) -> None:
     """Run what is stale of STUDY with DVC, then show its table."""
     layout = _layout(study)
-    raw.require(load(layout), str(layout.params))
+    availability.require(load(layout), str(layout.params))
     pipeline = str(write(layout))
     if _dvc("status", "--quiet", pipeline) == 0:
         click.echo(f"nothing changed: every stage of {study} is up to date\n\n{layout.summary.read_text()}")
@@ -85,7 +86,7 @@ def check_study(study: str) -> None:
     layout = _layout(study)
     _check(layout)
     click.echo(f"{layout.params}: no mistake found")
-    for line in raw.missing(load(layout), str(layout.params)):
+    for line in availability.missing(load(layout), str(layout.params)):
         click.echo(line)
 
 
@@ -107,20 +108,20 @@ def data() -> None:
 @click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of that kind, as in a study.")
 def check_data(path: Path, kind: str | None, options: tuple[str, ...]) -> None:
     """Print what is in the folder PATH, and everything that is wrong with it."""
-    for found in checking.check(path, kind, dict(map(_option, options))):
+    for found in inspect.check(path, kind, dict(map(_option, options))):
         click.echo(f"{found}\n")
 
 
 def _option(written: str) -> tuple[str, Any]:
     key, equals, value = written.partition("=")
     if not equals:
-        raise ValueError(f"--option {written}: write KEY=VALUE")
+        raise UserError(f"--option {written}: write KEY=VALUE")
     return key, yaml.safe_load(value)
 
 
 def _layouts() -> list[Layout]:
     if not PARAMS.is_dir():
-        raise ValueError(f"there is no folder {PARAMS}/ in {Path.cwd()}: run this in the project's root")
+        raise UserError(f"there is no folder {PARAMS}/ in {Path.cwd()}: run this in the project's root")
     names = [path.parent.name for path in PARAMS.glob("*/study.yaml")]
     return [Layout(name) for name in sorted(names, key=natural)]
 
@@ -128,7 +129,7 @@ def _layouts() -> list[Layout]:
 def _layout(study: str) -> Layout:
     names = [layout.study for layout in _layouts()]
     if study not in names:
-        raise ValueError(f"there is no study {study!r} in {PARAMS}/; studies: {', '.join(names)}")
+        raise UserError(f"there is no study {study!r} in {PARAMS}/; studies: {', '.join(names)}")
     return Layout(study)
 
 
@@ -143,13 +144,13 @@ def _columns(study: str, experiments: str, runs: str, state: str, title: str) ->
 
 def _state(layout: Layout, study: Study) -> str:
     if not layout.pipeline.with_name("dvc.lock").exists():
-        return "no raw data" if raw.missing(study, str(layout.params)) else "never run"
+        return "no raw data" if availability.missing(study, str(layout.params)) else "never run"
     return "published" if layout.summary.exists() else "unfinished"
 
 
 def _check(layout: Layout) -> None:
     if found := mistakes(load(layout), str(layout.params)):
-        raise ValueError("\n".join(found))
+        raise UserError("\n".join(found))
 
 
 def _dvc(*words: str) -> int:

@@ -136,6 +136,20 @@ class DensityMap(nn.Module):
         return maps.new_zeros(len(maps))
 
 
+class CountingLoss(Protocol):
+    """What `build(Params, stride, scale)` of a file in `components/losses` returns; `scale` is the target scale.
+
+    `drawn`: whether the loss compares with a density map. One that reads the dots alone gets no map, and no density
+    map is made or trained for it. `title`: its name in tables."""
+
+    drawn: bool
+    title: str
+
+    def __call__(self, predicted: Tensor, maps: Tensor | None, batch: Batch) -> Tensor:
+        """The loss of each image, (B,). `predicted` and `maps` (B, 1, h, w) are people per cell of `stride` pixels
+        times `scale`, on the crops as the counter saw them: mirrored where `batch.flipped` says so."""
+
+
 def cells(pixels: int, side: int = CELL) -> int:
     """How many cells of `side` pixels cover `pixels`: the last one may reach over the image's border."""
     return -(-pixels // side)

@@ -22,6 +22,8 @@ import psutil
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
+from components.errors import UserError
+
 LAST_LINES = 30  # of a failed stage's output, kept for the error
 PATIENCE = 10.0  # seconds between TERM and KILL
 
@@ -37,12 +39,12 @@ class StageError(Exception):
 
 
 def stages(pipeline: Path) -> list[Stage]:
-    """Every stage of one `dvc.yaml`, each after those that it depends on. Raises ValueError with what DVC refuses."""
+    """Every stage of one `dvc.yaml`, each after those that it depends on. Raises UserError with what DVC refuses."""
     try:
         with Repo() as repo:
             needs = {stage: list(repo.index.graph.successors(stage)) for stage in repo.stage.collect(str(pipeline))}
     except DvcException as error:
-        raise ValueError(f"{pipeline}: {error}") from None
+        raise UserError(f"{pipeline}: {error}") from None
     order = TopologicalSorter(needs).static_order()
     return [
         Stage(stage.name, stage.addressing, tuple(need.addressing for need in needs[stage]))

@@ -17,9 +17,10 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture, as_completed, wait
 from prefect.states import Failed
 
-from components.stages import _pipeline
-from components.stages._layout import DEMO, Layout
-from components.stages._prepare import raw
+from components.data import availability
+from components.errors import UserError
+from components.workspace import dvc_yaml
+from components.workspace.layout import DEMO, Layout
 from flows import dvc
 
 
@@ -28,9 +29,9 @@ def reproduce(study: str = DEMO, parallel: int = 1) -> State | None:
     """Run what is stale of a study, `parallel` stages at the same time, and leave its tables as artifacts."""
     layout = Layout(study)
     try:
-        raw.require(_pipeline.load(layout), str(layout.params))
-        stages = dvc.stages(_pipeline.write(layout))
-    except ValueError as error:
+        availability.require(dvc_yaml.load(layout), str(layout.params))
+        stages = dvc.stages(dvc_yaml.write(layout))
+    except UserError as error:
         return Failed(message=str(error))
     runner = dvc.Runner(parallel)
     try:

@@ -9,13 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from components import plugins
-from components.density_maps._gaussian import draw
-from components.options import Choice
-from components.packing import PackWriter
-from components.params import Training
-from components.prepared import SCHEMA
-from components.training.plan import Plan
+from components.config import plugins
+from components.config.options import Choice
+from components.config.resolve import Plan
+from components.config.study import Training
+from components.data.manifest import SCHEMA
+from components.data.packed import PackWriter
+from components.density_maps.gaussian import draw
 
 
 def write(

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from components import plugins
+from components.config import plugins
+from components.config.options import Choice
 from components.crowd import Problem
-from components.options import Choice
 
 WIDTH, HEIGHT = 64, 48
 

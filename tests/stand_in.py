@@ -21,7 +21,7 @@ from pathlib import Path
 
 import yaml
 
-from components.stages._layout import Layout
+from components.workspace.layout import Layout
 
 stage, study, names = Path(__file__).stem, sys.argv[1], sys.argv[2:]
 layout = Layout(study)

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from components import cli
-from components.plugins import kinds
+from components.config.plugins import kinds
 from tests import stand_in
 from tests.conftest import ROOT
 

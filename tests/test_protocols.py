@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from components.evaluation import scored
+from components.config.options import Choice, check
+from components.config.study import Experiment, Study
+from components.evaluation import scores as scored
 from components.evaluation.metrics import estimate
 from components.evaluation.score import Score
-from components.options import Choice, check
-from components.params import Experiment, Study
 from components.publish import contents, results
 from components.publish.results import Asked, Result
 

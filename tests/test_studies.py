@@ -17,18 +17,19 @@ import numpy as np
 import pytest
 import yaml
 
+from components.config.resolve import Plan
+from components.config.study import Study, load_study
 from components.counters import csrnet, sfcn
+from components.data.manifest import Prepared
 from components.datasets.worldexpo import TEST_SCENES
-from components.evaluation import scored
-from components.params import Study, load_study
-from components.prepared import Prepared
+from components.evaluation import scores as scored
 from components.publish import style
+from components.runs import folder as runs
+from components.runs.provenance import data_files, file_hash, of_seed, record, weights_read
 from components.stages import evaluate, prepare, publish, rasterize
-from components.stages._layout import Layout
-from components.stages._record import data_files, file_hash, of_seed, record, weights_read
-from components.training import runs
+from components.training.assemble import assemble, samples
 from components.training.fit import State, fit
-from components.training.plan import Plan, assemble, samples
+from components.workspace.layout import Layout
 from tests.conftest import ROOT
 from tests.raw import crowds
 from tests.raw.make import write_pair

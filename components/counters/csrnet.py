@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from components.counters._input import standardise
-from components.counters._vgg import FEATURES, VGG16, layers
-from components.counters._weights import start_from
+from components.config.options import Optimiser, Options
+from components.counters.shared.preprocessing import standardise
+from components.counters.shared.vgg import FEATURES, VGG16, layers
+from components.counters.shared.weights import start_from
 from components.crowd import Counter, pad_to
 from components.networks import Initialisation, initialise
-from components.options import Optimiser, Options
 
 BACK_END = (512, 512, 512, 256, 128, 64)
 

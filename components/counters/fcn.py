@@ -10,10 +10,10 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from components.counters._input import standardise
+from components.config.options import Optimiser, Options
+from components.counters.shared.preprocessing import standardise
 from components.crowd import Counter, pad_to
 from components.networks import Initialisation, initialise
-from components.options import Optimiser, Options
 
 FEATURES = (3, 16, 16, 32, 32, 64, 32)
 NORMALISED = 4  # convolutions, from the first

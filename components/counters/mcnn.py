@@ -13,11 +13,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from components.counters._input import grey, standardise
-from components.counters._published_mcnn import load
+from components.config.options import Optimiser, Options
+from components.counters.shared.mcnn_checkpoint import load
+from components.counters.shared.preprocessing import grey, standardise
 from components.crowd import OWN, Counter, pad_to
 from components.networks import Initialisation, initialise
-from components.options import Optimiser, Options
 
 COLUMNS = ((9, 7, 16, 32, 16, 8), (7, 5, 20, 40, 20, 10), (5, 3, 24, 48, 24, 12))  # first kernel, others, features
 

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from components.crowd import Problem
-from components.datasets import _json
-from components.datasets._files import annotation_file, annotation_files
-from components.datasets._listed import Entry, LabelledParams, Listed
+from components.datasets.shared import json_records
+from components.datasets.shared.files import annotation_file, annotation_files
+from components.datasets.shared.listed import Entry, LabelledParams, Listed
+from components.errors import UserError
 
 
 class Params(LabelledParams):
@@ -23,18 +24,18 @@ class Params(LabelledParams):
     keypoint: str | None = None
 
 
-class Image(_json.Record):
+class Image(json_records.Record):
     id: int | str
     file_name: str
 
 
-class Category(_json.Record):
+class Category(json_records.Record):
     id: int | str
     name: str
     keypoints: tuple[str, ...] = ()
 
 
-class Annotation(_json.Record):
+class Annotation(json_records.Record):
     id: int | str = "without id"
     image_id: int | str
     category_id: int | str = ""
@@ -43,7 +44,7 @@ class Annotation(_json.Record):
     iscrowd: int = 0
 
 
-class File(_json.Record):
+class File(json_records.Record):
     images: list[Image]
     categories: tuple[Category, ...] = ()
     annotations: list[Any]
@@ -55,7 +56,7 @@ def build(params: Params) -> Listed:
 
 
 def recognise(root: Path) -> list[dict[str, Any]]:
-    files = {file: _json.peek(file) for file in annotation_files(root, ".json")}
+    files = {file: json_records.peek(file) for file in annotation_files(root, ".json")}
     coco = {
         file: held for file, held in files.items() if isinstance(held, dict) and {"images", "annotations"} <= {*held}
     }
@@ -63,42 +64,42 @@ def recognise(root: Path) -> list[dict[str, Any]]:
 
 
 def read(params: Params, file: Path, problems: list[Problem]) -> Iterator[Entry]:
-    """Every image, then every annotation that counts. Raises ValueError: not the schema."""
-    content = _json.load(file, File)
+    """Every image, then every annotation that counts. Raises UserError: not the schema."""
+    content = json_records.load(file, File)
     names = {image.id: image.file_name for image in content.images}
     categories = {category.id: category for category in content.categories}
     unnamed = Category(id="", name="")
     yield from (Entry(name, [], str(file)) for name in names.values())
-    for annotation in _json.records(content.annotations, Annotation, f"{file}: annotations", problems):
+    for annotation in json_records.records(content.annotations, Annotation, f"{file}: annotations", problems):
         category = categories.get(annotation.category_id, unnamed)
         if not params.count(category.name):
             continue
         try:
             yield Entry(_image(names, annotation), [_dot(params, annotation, category)], str(file))
-        except ValueError as error:
+        except UserError as error:
             problems.append(Problem(f"{file}: annotation {annotation.id}", str(error), "dropped"))
 
 
 def _image(names: dict[int | str, str], annotation: Annotation) -> str:
     if annotation.image_id not in names:
-        raise ValueError(f"image_id {annotation.image_id} is not in `images`")
+        raise UserError(f"image_id {annotation.image_id} is not in `images`")
     return names[annotation.image_id]
 
 
 def _dot(params: Params, annotation: Annotation, category: Category) -> tuple[float, float]:
-    """The dot of one annotation. Raises ValueError: it has none, or more than one."""
+    """The dot of one annotation. Raises UserError: it has none, or more than one."""
     if annotation.iscrowd:
-        raise ValueError("marks a group (iscrowd), not one object")
+        raise UserError("marks a group (iscrowd), not one object")
     if params.dots == "boxes":
         return _centre(annotation)
     labelled = _labelled(annotation, category)
     if params.keypoint is not None:
         if params.keypoint not in labelled:
-            raise ValueError(f"keypoint {params.keypoint!r} is not labelled")
+            raise UserError(f"keypoint {params.keypoint!r} is not labelled")
         return labelled[params.keypoint]
     if len(labelled) != 1:
         names = f": set `keypoint` to one of {', '.join(category.keypoints)}" if category.keypoints else ""
-        raise ValueError(f"has {len(labelled)} labelled keypoints, not one{names if labelled else ''}")
+        raise UserError(f"has {len(labelled)} labelled keypoints, not one{names if labelled else ''}")
     return next(iter(labelled.values()))
 
 
@@ -112,7 +113,7 @@ def _labelled(annotation: Annotation, category: Category) -> dict[str, tuple[flo
 
 def _centre(annotation: Annotation) -> tuple[float, float]:
     if annotation.bbox is None:
-        raise ValueError("has no bbox")
+        raise UserError("has no bbox")
     left, top, width, height = annotation.bbox
     return left + width / 2, top + height / 2
 

@@ -11,8 +11,9 @@ from typing import Any
 from xml.parsers import expat
 
 from components.crowd import Problem
-from components.datasets._files import annotation_file, annotation_files
-from components.datasets._listed import Entry, LabelledParams, Listed
+from components.datasets.shared.files import annotation_file, annotation_files
+from components.datasets.shared.listed import Entry, LabelledParams, Listed
+from components.errors import UserError
 
 SHAPES = {"box", "polygon", "polyline", "ellipse", "cuboid", "mask", "skeleton"}
 
@@ -32,12 +33,12 @@ def recognise(root: Path) -> list[dict[str, Any]]:
 
 
 def read(params: Params, file: Path, problems: list[Problem]) -> Iterator[Entry]:
-    """An entry an image. Raises ValueError: not XML, a document type, or a video's tracks; each with its line."""
+    """An entry an image. Raises UserError: not XML, a document type, or a video's tracks; each with its line."""
     reader = _Reader(params, file, problems)
     try:
         reader.parser.Parse(file.read_bytes(), True)
     except expat.ExpatError as error:
-        raise ValueError(f"line {error.lineno}: is not XML ({expat.ErrorString(error.code)})") from None
+        raise UserError(f"line {error.lineno}: is not XML ({expat.ErrorString(error.code)})") from None
     yield from reader.entries
 
 
@@ -58,11 +59,11 @@ class _Reader:
         return self.parser.CurrentLineNumber
 
     def _refuse(self, *_: Any) -> None:
-        raise ValueError(f"line {self.line}: has a document type (<!DOCTYPE>), which is refused: delete it")
+        raise UserError(f"line {self.line}: has a document type (<!DOCTYPE>), which is refused: delete it")
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
         if tag == "track":
-            raise ValueError(f"line {self.line}: holds the tracks of a video; export `CVAT for images 1.1`")
+            raise UserError(f"line {self.line}: holds the tracks of a video; export `CVAT for images 1.1`")
         if tag == "image":
             self._open_image(attributes)
         elif self._shape is None and (tag == "points" or tag in SHAPES):
@@ -75,7 +76,7 @@ class _Reader:
 
     def _open_image(self, attributes: dict[str, str]) -> None:
         if "name" not in attributes:
-            raise ValueError(f"line {self.line}: an image without a name")
+            raise UserError(f"line {self.line}: an image without a name")
         self.entries.append(Entry(attributes["name"], [], f"{self.file}:{self.line}"))
 
     def _add(self, tag: str, attributes: dict[str, str]) -> None:
@@ -84,16 +85,16 @@ class _Reader:
             return
         try:
             self.entries[-1].dots.extend(_dots(tag, attributes))
-        except ValueError as error:
+        except UserError as error:
             self.problems.append(Problem(f"{self.file}:{self.line}", str(error), "dropped; mark it with points"))
 
 
 def _dots(tag: str, attributes: dict[str, str]) -> list[tuple[float, float]]:
-    """The points of one element. Raises ValueError: another shape, or what is no list of points."""
+    """The points of one element. Raises UserError: another shape, or what is no list of points."""
     if tag != "points":
-        raise ValueError(f"a {tag} labelled {attributes.get('label', '')!r} is not a point")
+        raise UserError(f"a {tag} labelled {attributes.get('label', '')!r} is not a point")
     written = attributes.get("points", "")
     try:
         return [(float(x), float(y)) for x, y in (point.split(",") for point in written.split(";"))]
     except ValueError:
-        raise ValueError(f"points={written[:60]!r} is not x,y;x,y") from None
+        raise UserError(f"points={written[:60]!r} is not x,y;x,y") from None

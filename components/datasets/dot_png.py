@@ -13,10 +13,11 @@ import numpy as np
 from PIL import Image
 from pydantic import Field
 
+from components.config.options import Options
 from components.crowd import Problem, RawSample
-from components.datasets._files import images_by_stem
-from components.datasets._pairs import Pair, Pairs, pair_up
-from components.options import Options
+from components.datasets.shared.files import images_by_stem
+from components.datasets.shared.pairs import Pair, Pairs, pair_up
+from components.errors import UserError
 
 
 class Params(Options):
@@ -35,7 +36,7 @@ class DotPng(Pairs):
         assert pair.image is not None
         assert pair.truth is not None
         if _size(pair.image) not in (None, _size(pair.truth)):
-            raise ValueError(f"is not of the size of {pair.image.name}: save both in one size")
+            raise UserError(f"is not of the size of {pair.image.name}: save both in one size")
         return sample
 
 
@@ -54,7 +55,7 @@ def recognise(root: Path) -> list[dict[str, Any]]:
 
 
 def read_dots(path: Path, problems: list[Problem]) -> np.ndarray:
-    """Dots (N, 2) float64, row by row. Raises ValueError: what cannot be decoded."""
+    """Dots (N, 2) float64, row by row. Raises UserError: what cannot be decoded."""
     try:
         with (
             warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning),
@@ -62,7 +63,7 @@ def read_dots(path: Path, problems: list[Problem]) -> np.ndarray:
         ):
             red = np.asarray(image if image.mode in ("L", "1") else image.convert("RGB").getchannel("R"))
     except Exception as error:  # a damaged file fails in Pillow's decoders with errors of any type
-        raise ValueError(f"cannot be decoded ({type(error).__name__})") from None
+        raise UserError(f"cannot be decoded ({type(error).__name__})") from None
     rows, columns = np.nonzero(red)
     return np.column_stack([columns, rows]) + 0.5
 

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from components.config.options import Options
 from components.crowd import SPLITS, Problem
-from components.datasets._files import images_by_stem
-from components.datasets._pairs import Pair, Pairs, pair_up
-from components.datasets._points import as_dots
-from components.options import Options
+from components.datasets.shared.files import images_by_stem
+from components.datasets.shared.mat import as_dots
+from components.datasets.shared.pairs import Pair, Pairs, pair_up
+from components.errors import UserError
 
 NUMBERS = 6  # on every line
 LAYOUT = "{train,val,test}/images/*.jpg with gt/*.txt"
@@ -41,11 +42,11 @@ def recognise(root: Path) -> list[dict[str, Any]]:
 
 
 def read_dots(path: Path, problems: list[Problem]) -> np.ndarray:
-    """Dots (N, 2) float64 of one file. Raises ValueError: not text, or a line that is none, and which."""
+    """Dots (N, 2) float64 of one file. Raises UserError: not text, or a line that is none, and which."""
     try:
         lines = path.read_text().splitlines()
     except UnicodeDecodeError:
-        raise ValueError("is not text") from None
+        raise UserError("is not text") from None
     return as_dots([_dot(number, line) for number, line in enumerate(lines, 1)], "the file")
 
 
@@ -55,7 +56,7 @@ def _dot(number: int, line: str) -> tuple[float, float]:
     except ValueError:
         numbers = []
     if len(numbers) != NUMBERS:
-        raise ValueError(f"line {number}: {line[:60]!r} is not x y width height occlusion blur: correct it")
+        raise UserError(f"line {number}: {line[:60]!r} is not x y width height occlusion blur: correct it")
     return x, y
 
 

@@ -16,9 +16,10 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from pydantic import Field
 
 from components.crowd import Problem
-from components.datasets import _json
-from components.datasets._files import IMAGES, annotation_file, annotation_files
-from components.datasets._listed import Entry, LabelledParams, Listed
+from components.datasets.shared import json_records
+from components.datasets.shared.files import IMAGES, annotation_file, annotation_files
+from components.datasets.shared.listed import Entry, LabelledParams, Listed
+from components.errors import UserError
 
 UPLOADED = re.compile(r"^[0-9a-f]{8}-(?=.)")  # what Label Studio puts before the name of an uploaded file
 
@@ -27,25 +28,25 @@ class Params(LabelledParams):
     """`labels` are keypoint labels."""
 
 
-class Value(_json.Record):
+class Value(json_records.Record):
     x: float = Field(description="percent of the width")
     y: float = Field(description="percent of the height")
     keypointlabels: tuple[str, ...] = ()
 
 
-class Result(_json.Record):
+class Result(json_records.Record):
     type: str
     original_width: int = Field(gt=0)
     original_height: int = Field(gt=0)
     value: Value
 
 
-class Annotation(_json.Record):
+class Annotation(json_records.Record):
     result: list[Any]
     was_cancelled: bool = False
 
 
-class Task(_json.Record):
+class Task(json_records.Record):
     data: dict[str, Any]
     annotations: tuple[Annotation, ...] = ()
 
@@ -56,17 +57,17 @@ def build(params: Params) -> Listed:
 
 
 def recognise(root: Path) -> list[dict[str, Any]]:
-    files = {file: _json.peek(file) for file in annotation_files(root, ".json")}
+    files = {file: json_records.peek(file) for file in annotation_files(root, ".json")}
     return [{"annotations": str(file)} for file, tasks in files.items() if _is_tasks(tasks)]
 
 
 def read(params: Params, file: Path, problems: list[Problem]) -> Iterator[Entry]:
-    """An entry a task that somebody annotated. Raises ValueError: not a list of tasks."""
-    for task in _json.records(_json.load(file, list[Any]), Task, str(file), problems):
+    """An entry a task that somebody annotated. Raises UserError: not a list of tasks."""
+    for task in json_records.records(json_records.load(file, list[Any]), Task, str(file), problems):
         done = [annotation for annotation in task.annotations if not annotation.was_cancelled]
         try:
             name = _name(task)
-        except ValueError as error:
+        except UserError as error:
             problems.append(Problem(str(file), str(error), "the task is left out"))
             continue
         if len(done) > 1:
@@ -84,7 +85,7 @@ def _dots(params: Params, results: list[Any], where: str, problems: list[Problem
             Problem(where, f"regions that are no keypoints: {len(others)}", "dropped; mark them with points")
         )
     points = [each for each in regions if not isinstance(each, dict) or _is_point(each)]
-    for result in _json.records(points, Result, where, problems):
+    for result in json_records.records(points, Result, where, problems):
         if params.count(*result.value.keypointlabels):
             yield result.value.x * result.original_width / 100, result.value.y * result.original_height / 100
 
@@ -94,12 +95,12 @@ def _is_point(result: dict[str, Any]) -> bool:
 
 
 def _name(task: Task) -> str:
-    """The image's file name: the first value of `data` that ends like one. Raises ValueError."""
+    """The image's file name: the first value of `data` that ends like one. Raises UserError."""
     for value in task.data.values():
         name = _served(value) if isinstance(value, str) else ""
         if PurePosixPath(name).suffix.lower() in IMAGES:
             return name
-    raise ValueError(f"a task whose data name no image: {', '.join(task.data) or 'no data'}")
+    raise UserError(f"a task whose data name no image: {', '.join(task.data) or 'no data'}")
 
 
 def _served(address: str) -> str:

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
+from components.config.options import Options
 from components.crowd import Problem
-from components.datasets import _json
-from components.datasets._files import is_image
-from components.datasets._pairs import Pairs, pair_up
-from components.datasets._points import as_dots
-from components.options import Options
+from components.datasets.shared import json_records
+from components.datasets.shared.files import is_image
+from components.datasets.shared.mat import as_dots
+from components.datasets.shared.pairs import Pairs, pair_up
 
 
 class Params(Options):
@@ -26,13 +26,13 @@ class Params(Options):
     labels: tuple[str, ...] = Field((), description="labels whose points count; none: all do")
 
 
-class Shape(_json.Record):
+class Shape(json_records.Record):
     label: str
     shape_type: str = "polygon"  # what LabelMe took it for before it wrote the type
     points: list[tuple[float, float]]
 
 
-class File(_json.Record):
+class File(json_records.Record):
     shapes: list[Any]
 
 
@@ -48,13 +48,13 @@ def build(params: Params) -> LabelMe:
 
 def recognise(root: Path) -> list[dict[str, Any]]:
     _, truths = _files(root)
-    held = _json.peek(truths[0]) if truths else None
+    held = json_records.peek(truths[0]) if truths else None
     return [{}] if isinstance(held, dict) and "shapes" in held else []
 
 
 def read_dots(labels: tuple[str, ...], path: Path, problems: list[Problem]) -> np.ndarray:
-    """Dots (N, 2) of one file; shapes other than points are problems. Raises ValueError: not the schema."""
-    shapes = _json.records(_json.load(path, File).shapes, Shape, f"{path}: shapes", problems)
+    """Dots (N, 2) of one file; shapes other than points are problems. Raises UserError: not the schema."""
+    shapes = json_records.records(json_records.load(path, File).shapes, Shape, f"{path}: shapes", problems)
     dots: list[tuple[float, float]] = []
     for shape in shapes:
         if labels and shape.label not in labels:

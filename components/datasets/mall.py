@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from components.config.options import Options
 from components.crowd import Problem, RawSample
-from components.datasets._files import images_by_stem, natural
-from components.datasets._points import as_dots, load_mat
-from components.options import Options
+from components.datasets.shared.files import images_by_stem, natural
+from components.datasets.shared.mat import as_dots, load_mat
+from components.errors import UserError
 
 TRAINING = 800  # frames
 TRUTHS = ("mall_gt.mat", "ground_truth.mat")
@@ -36,14 +37,14 @@ class Params(Options):
 
 
 class Mall:
-    """Raises ValueError when there are no frames, or no file with their dots."""
+    """Raises UserError when there are no frames, or no file with their dots."""
 
     def __init__(self, root: Path) -> None:
         images = images_by_stem(root / "frames", "seq_*")
         self.frames = [images[name] for name in sorted(images, key=natural) if _number(name)]
         truths = [root / name for name in TRUTHS if (root / name).is_file()]
         if not self.frames or not truths:
-            raise ValueError(f"{root} is not Mall: looked for {LAYOUT}")
+            raise UserError(f"{root} is not Mall: looked for {LAYOUT}")
         self.truth, self.scene = truths[0], root / SCENE
 
     def __len__(self) -> int:
@@ -56,14 +57,14 @@ class Mall:
             frames, counts = read_frames(file)
             file = self.scene
             roi, perspective = read_scene(file)
-        except ValueError as error:
+        except UserError as error:
             problems.append(Problem(str(file), str(error), "all frames are left out"))
             return
         for image in self.frames:
             number = _number(image.stem)
             try:
                 dots = _dots(frames, number)
-            except ValueError as error:
+            except UserError as error:
                 problems.append(Problem(str(self.truth), f"frame {number}: {error}", "the image is left out"))
                 continue
             problems += _miscounted(self.truth, number, int(counts[number - 1]), len(dots))
@@ -79,34 +80,34 @@ def recognise(root: Path) -> list[dict[str, Any]]:
 
 
 def read_frames(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """What MATLAB calls `frame`, (frames,) of records, and `count`, (frames,). Raises ValueError."""
+    """What MATLAB calls `frame`, (frames,) of records, and `count`, (frames,). Raises UserError."""
     content = load_mat(path, "frame", "count")
     frames, counts = content["frame"].ravel(), content["count"].ravel()
     if len(frames) != len(counts):
-        raise ValueError(f"has {len(frames)} frames and {len(counts)} counts")
+        raise UserError(f"has {len(frames)} frames and {len(counts)} counts")
     return frames, counts
 
 
 def read_scene(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """The region of interest (H, W) bool, and pixels per metre (H, W) float64, 0 where unknown. Raises ValueError."""
+    """The region of interest (H, W) bool, and pixels per metre (H, W) float64, 0 where unknown. Raises UserError."""
     content = load_mat(path, "roi", "pMapN")
     try:
         roi, weights = content["roi"]["mask"][0, 0].astype(bool), content["pMapN"].astype(np.float64)
     except Exception as error:  # another structure fails in numpy with errors of any type
-        raise ValueError(f"not Mall's {SCENE} ({type(error).__name__})") from None
+        raise UserError(f"not Mall's {SCENE} ({type(error).__name__})") from None
     if roi.ndim != 2 or roi.shape != weights.shape:
-        raise ValueError(f"has a mask of shape {roi.shape} and a perspective map of shape {weights.shape}")
+        raise UserError(f"has a mask of shape {roi.shape} and a perspective map of shape {weights.shape}")
     return roi, REFERENCE / np.sqrt(np.where(weights > 0, weights, np.inf))
 
 
 def _dots(frames: np.ndarray, number: int) -> np.ndarray:
-    """Dots (N, 2) of a frame, counted from 1. Raises ValueError."""
+    """Dots (N, 2) of a frame, counted from 1. Raises UserError."""
     if number > len(frames):
-        raise ValueError(f"only {len(frames)} frames have dots")
+        raise UserError(f"only {len(frames)} frames have dots")
     try:
         location = frames[number - 1]["loc"][0, 0]
     except Exception as error:  # another structure fails in numpy with errors of any type
-        raise ValueError(f"not a frame of Mall ({type(error).__name__})") from None
+        raise UserError(f"not a frame of Mall ({type(error).__name__})") from None
     return as_dots(location, "loc")
 
 

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
+from components.config.options import Options
 from components.crowd import Problem
-from components.datasets import _json
-from components.datasets._files import images_by_stem
-from components.datasets._pairs import Pair, Pairs
-from components.datasets._points import as_dots
-from components.options import Options
+from components.datasets.shared import json_records
+from components.datasets.shared.files import images_by_stem
+from components.datasets.shared.mat import as_dots
+from components.datasets.shared.pairs import Pair, Pairs
+from components.errors import UserError
 
 LISTS = {"train": "train.txt", "test": "val.txt"}
 LAYOUT = "images/*.jpg with jsons/*.json, listed in train.txt or val.txt"
@@ -31,7 +32,7 @@ class Params(Options):
     root: Path
 
 
-class File(_json.Record):
+class File(json_records.Record):
     points: list[tuple[float, float]]
     number: int | None = Field(None, alias="human_num")
 
@@ -55,8 +56,8 @@ def recognise(root: Path) -> list[dict[str, Any]]:
 
 
 def read_dots(path: Path, problems: list[Problem]) -> np.ndarray:
-    """Dots (N, 2) float64 of one file; a `human_num` that differs is added to `problems`. Raises ValueError."""
-    content = _json.load(path, File)
+    """Dots (N, 2) float64 of one file; a `human_num` that differs is added to `problems`. Raises UserError."""
+    content = json_records.load(path, File)
     if content.number not in (None, len(content.points)):
         what = f"says {content.number} people, has {len(content.points)} dots"
         problems.append(Problem(str(path), what, "the dots count"))
@@ -64,10 +65,10 @@ def read_dots(path: Path, problems: list[Problem]) -> np.ndarray:
 
 
 def _names(file: Path) -> list[str]:
-    """The first word of every line. Raises ValueError: not text."""
+    """The first word of every line. Raises UserError: not text."""
     if not file.is_file():
         return []
     try:
         return [line.split()[0] for line in file.read_text().splitlines() if line.strip()]
     except UnicodeDecodeError:
-        raise ValueError(f"{file}: is not a list of image numbers in UTF-8") from None
+        raise UserError(f"{file}: is not a list of image numbers in UTF-8") from None

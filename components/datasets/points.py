@@ -16,14 +16,15 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from components.crowd import Problem
-from components.datasets import _listed
-from components.datasets._files import annotation_file, annotation_files
-from components.datasets._listed import Entry, Listed
+from components.datasets.shared import listed
+from components.datasets.shared.files import annotation_file, annotation_files
+from components.datasets.shared.listed import Entry, Listed
+from components.errors import UserError
 
 SUFFIXES = (".csv", ".parquet")
 
 
-class Params(_listed.Params):
+class Params(listed.Params):
     """Where images and dots lie, and what the columns are called."""
 
     image: str = "image"
@@ -53,12 +54,12 @@ def recognise(root: Path) -> list[dict[str, Any]]:
 
 
 def read(params: Params, file: Path, problems: list[Problem]) -> Iterator[Entry]:
-    """An entry a row; a row that is none is a problem. Raises ValueError: an unreadable file or a missing column."""
+    """An entry a row; a row that is none is a problem. Raises UserError: an unreadable file or a missing column."""
     rows = _parquet_rows if file.suffix.lower() == ".parquet" else _csv_rows
     for row in rows(params, file):
         try:
             yield Entry(_name(row.image), _dots(row), row.where)
-        except ValueError as error:
+        except UserError as error:
             problems.append(Problem(row.where, str(error), "the row is dropped; correct it"))
 
 
@@ -71,16 +72,16 @@ def _csv_rows(params: Params, file: Path) -> Iterator[Row]:
                 row = (cells[name] for name in (params.image, params.x, params.y))
                 yield Row(f"{file}:{table.line_num}", *row)
     except UnicodeDecodeError:
-        raise ValueError("is not UTF-8 text: save it as CSV in UTF-8") from None
+        raise UserError("is not UTF-8 text: save it as CSV in UTF-8") from None
     except csv.Error as error:
-        raise ValueError(f"is not a CSV file: {error}") from None
+        raise UserError(f"is not a CSV file: {error}") from None
 
 
 def _parquet_rows(params: Params, file: Path) -> Iterator[Row]:
     try:
         table = pq.read_table(file)
     except Exception as error:  # a damaged file fails in Arrow with errors of many types
-        raise ValueError(f"not a readable Parquet file ({type(error).__name__})") from None
+        raise UserError(f"not a readable Parquet file ({type(error).__name__})") from None
     _check_columns(params, table.column_names)
     columns = (table[name].to_pylist() for name in (params.image, params.x, params.y))
     for number, cells in enumerate(zip(*columns, strict=True), 1):
@@ -90,7 +91,7 @@ def _parquet_rows(params: Params, file: Path) -> Iterator[Row]:
 def _check_columns(params: Params, names: list[str]) -> None:
     for option in ("image", "x", "y"):
         if getattr(params, option) not in names:
-            raise ValueError(
+            raise UserError(
                 f"has no column {getattr(params, option)!r}; it has {', '.join(names) or 'none'}: set `{option}` "
                 "to the name of the column, and `delimiter` to what stands between the cells"
             )
@@ -98,12 +99,12 @@ def _check_columns(params: Params, names: list[str]) -> None:
 
 def _name(cell: Any) -> str:
     if not cell:
-        raise ValueError("names no image")
+        raise UserError("names no image")
     return str(cell)
 
 
 def _dots(row: Row) -> list[tuple[float, float]]:
-    """One dot, or none where both cells are empty. Raises ValueError: what is no number."""
+    """One dot, or none where both cells are empty. Raises UserError: what is no number."""
     if row.x in ("", None) and row.y in ("", None):
         return []
     return [(_number("x", row.x), _number("y", row.y))]
@@ -113,9 +114,9 @@ def _number(axis: str, cell: Any) -> float:
     try:
         value = float(cell)
     except (TypeError, ValueError):
-        raise ValueError(f"{axis} is {cell!r}, not a number") from None
+        raise UserError(f"{axis} is {cell!r}, not a number") from None
     if not isfinite(value):
-        raise ValueError(f"{axis} is {cell!r}, not a place")
+        raise UserError(f"{axis} is {cell!r}, not a place")
     return value
 
 

@@ -4,7 +4,7 @@ Copies differ in their spelling: `part_A` or `part_A_final`, `ground-truth` or `
 training half is `train_data/images/IMG_n.jpg` with `train_data/ground-truth/GT_IMG_n.mat`, the test half likewise in
 `test_data`; either may be absent.
 In a `.mat`, `image_info[0,0][0,0]` holds `location` (N, 2: x, y) and `number`. The files come from strangers:
-whatever is in them, reading one gives dots or a ValueError."""
+whatever is in them, reading one gives dots or a UserError."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from components.config.options import Options
 from components.crowd import Problem
-from components.datasets._files import images_by_stem
-from components.datasets._pairs import Pair, Pairs, pair_up
-from components.datasets._points import as_dots, load_mat
-from components.options import Options
+from components.datasets.shared.files import images_by_stem
+from components.datasets.shared.mat import as_dots, load_mat
+from components.datasets.shared.pairs import Pair, Pairs, pair_up
+from components.errors import UserError
 
 HALVES = {"train": "train_data", "test": "test_data"}
 TRUTHS = ("ground-truth", "ground_truth")
@@ -33,7 +34,7 @@ class Params(Options):
 
 
 def build(params: Params) -> Pairs:
-    """Raises ValueError when there is no folder of the part, or no image in it."""
+    """Raises UserError when there is no folder of the part, or no image in it."""
     pairs = [pair for split, half in _halves(params).items() for pair in _pairs(split, half)]
     return Pairs(pairs, read_dots, f"{params.root}: part {params.part}", LAYOUT)
 
@@ -47,13 +48,13 @@ def recognise(root: Path) -> list[dict[str, Any]]:
 
 
 def read_dots(path: Path, problems: list[Problem]) -> np.ndarray:
-    """Dots (N, 2) float64 of one `.mat`; a `number` that differs is added to `problems`. Raises ValueError."""
+    """Dots (N, 2) float64 of one `.mat`; a `number` that differs is added to `problems`. Raises UserError."""
     content = load_mat(path, "image_info")["image_info"]
     try:
         record = content[0, 0][0, 0]
         location, number = record["location"], int(record["number"].item())
     except Exception as error:  # another structure fails in numpy with errors of any type
-        raise ValueError(f"not a ShanghaiTech .mat ({type(error).__name__})") from None
+        raise UserError(f"not a ShanghaiTech .mat ({type(error).__name__})") from None
     dots = as_dots(location, "location")
     if number != len(dots):
         problems.append(Problem(str(path), f"says {number} people, has {len(dots)} dots", "the dots count"))
@@ -61,14 +62,14 @@ def read_dots(path: Path, problems: list[Problem]) -> np.ndarray:
 
 
 def _halves(params: Params) -> dict[str, Path]:
-    """The halves that exist, by split. Raises ValueError when there are none."""
+    """The halves that exist, by split. Raises UserError when there are none."""
     spellings = [params.root / f"part_{params.part}", params.root / f"part_{params.part}_final", params.root]
     for part in spellings:
         found = {split: part / name for split, name in HALVES.items() if (part / name).is_dir()}
         if found:
             return found
     looked = ", ".join(str(part) for part in spellings)
-    raise ValueError(f"no train_data or test_data in {looked}: download ShanghaiTech and set `root` to its folder")
+    raise UserError(f"no train_data or test_data in {looked}: download ShanghaiTech and set `root` to its folder")
 
 
 def _pairs(split: str, half: Path) -> list[Pair]:

@@ -13,10 +13,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 from pydantic import Field, model_validator
 
+from components.config.options import Options
 from components.crowd import Problem, RawSample
-from components.datasets._people import SOLES, Person, View, draw_person, dress, place
-from components.datasets._scenery import Thing, background, things
-from components.options import Options
+from components.datasets.shared.people import SOLES, Person, View, draw_person, dress, place
+from components.datasets.shared.scenery import Thing, background, things
+from components.errors import UserError
 
 OVERSAMPLING = 3
 SMALLEST_HEAD = 2.0  # pixels: smaller ones cannot be told from noise
@@ -35,7 +36,7 @@ class Params(Options):
     @model_validator(mode="after")
     def _ordered(self) -> Params:
         if self.low > self.high:
-            raise ValueError(f"low ({self.low}) must not be above high ({self.high})")
+            raise UserError(f"low ({self.low}) must not be above high ({self.high})")
         return self
 
 

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
+from components.config.options import Options
 from components.crowd import Problem
-from components.datasets._files import images_by_stem
-from components.datasets._pairs import Pairs, pair_up
-from components.datasets._points import mat_dots
-from components.options import Options
+from components.datasets.shared.files import images_by_stem
+from components.datasets.shared.mat import mat_dots
+from components.datasets.shared.pairs import Pairs, pair_up
 
 FOLDS, FOLD = 5, 10  # how many folds, and images in each
 END = "_ann.mat"
@@ -45,7 +45,7 @@ def recognise(root: Path) -> list[dict[str, Any]]:
 
 
 def read_dots(path: Path, problems: list[Problem]) -> np.ndarray:
-    """Dots (N, 2) float64 of one `.mat`. Raises ValueError."""
+    """Dots (N, 2) float64 of one `.mat`. Raises UserError."""
     return mat_dots(path, "annPoints")
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from components.config.options import Options
 from components.crowd import Problem
-from components.datasets._files import images_by_stem
-from components.datasets._pairs import Pair, Pairs, pair_up
-from components.datasets._points import mat_dots
-from components.options import Options
+from components.datasets.shared.files import images_by_stem
+from components.datasets.shared.mat import mat_dots
+from components.datasets.shared.pairs import Pair, Pairs, pair_up
 
 HALVES = {"train": "Train", "test": "Test"}
 END = "_ann.mat"
@@ -43,5 +43,5 @@ def annotated(folder: Path, split: str) -> list[Pair]:
 
 
 def read_dots(path: Path, problems: list[Problem]) -> np.ndarray:
-    """Dots (N, 2) float64 of one `.mat`. Raises ValueError."""
+    """Dots (N, 2) float64 of one `.mat`. Raises UserError."""
     return mat_dots(path, "annPoints")

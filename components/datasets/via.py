@@ -12,9 +12,10 @@ from typing import Any
 from pydantic import Field
 
 from components.crowd import Problem
-from components.datasets import _json
-from components.datasets._files import annotation_file, annotation_files
-from components.datasets._listed import Entry, LabelledParams, Listed
+from components.datasets.shared import json_records
+from components.datasets.shared.files import annotation_file, annotation_files
+from components.datasets.shared.listed import Entry, LabelledParams, Listed
+from components.errors import UserError
 
 PROJECT = "_via_img_metadata"
 COLUMNS = ("filename", "region_count", "region_shape_attributes", "region_attributes")
@@ -24,18 +25,18 @@ class Params(LabelledParams):
     """`labels` are values of region attributes, whatever the attribute is called."""
 
 
-class Shape(_json.Record):
+class Shape(json_records.Record):
     name: str = "nothing"
     cx: float | None = None
     cy: float | None = None
 
 
-class Region(_json.Record):
+class Region(json_records.Record):
     shape_attributes: Shape
     region_attributes: dict[str, Any] = Field(default_factory=dict)
 
 
-class Image(_json.Record):
+class Image(json_records.Record):
     filename: str
     regions: list[Any] | dict[str, Any]  # version 1 numbers its regions
 
@@ -47,25 +48,25 @@ def build(params: Params) -> Listed:
 
 def recognise(root: Path) -> list[dict[str, Any]]:
     csvs = [file for file in annotation_files(root, ".csv") if COLUMNS[2] in file.open(errors="replace").read(1000)]
-    jsons = [file for file in annotation_files(root, ".json") if _is_via(_json.peek(file))]
+    jsons = [file for file in annotation_files(root, ".json") if _is_via(json_records.peek(file))]
     return [{"annotations": str(file)} for file in (*csvs, *jsons)]
 
 
 def read(params: Params, file: Path, problems: list[Problem]) -> Iterator[Entry]:
-    """An entry an image, or a row of the CSV. Raises ValueError: neither of VIA's formats."""
+    """An entry an image, or a row of the CSV. Raises UserError: neither of VIA's formats."""
     rows = _csv_rows if file.suffix.lower() == ".csv" else _json_rows
     for where, name, regions in rows(file, problems):
-        found = _json.records(regions, Region, where, problems)
+        found = json_records.records(regions, Region, where, problems)
         chosen = [region for region in found if params.count(*map(str, region.region_attributes.values()))]
         yield Entry(name, [dot for region in chosen for dot in _dots(region, where, problems)], where)
 
 
 def _json_rows(file: Path, problems: list[Problem]) -> Iterator[tuple[str, str, list[Any]]]:
-    content = _json.load(file, dict[str, Any])
+    content = json_records.load(file, dict[str, Any])
     images = content.get(PROJECT, content)
     if not isinstance(images, dict):
-        raise ValueError(f"{PROJECT} is not an object of images")
-    for image in _json.records(images.values(), Image, str(file), problems):
+        raise UserError(f"{PROJECT} is not an object of images")
+    for image in json_records.records(images.values(), Image, str(file), problems):
         regions = image.regions if isinstance(image.regions, list) else list(image.regions.values())
         yield f"{file}: {image.filename}", image.filename, regions
 
@@ -76,13 +77,13 @@ def _csv_rows(file: Path, problems: list[Problem]) -> Iterator[tuple[str, str, l
             table = csv.DictReader(lines, strict=True)
             missing = [name for name in COLUMNS if name not in (table.fieldnames or [])]
             if missing:
-                raise ValueError(f"has no column {' and no '.join(missing)}: is it VIA's CSV?")
+                raise UserError(f"has no column {' and no '.join(missing)}: is it VIA's CSV?")
             for cells in table:
                 yield from _csv_row(cells, f"{file}:{table.line_num}", problems)
     except UnicodeDecodeError:
-        raise ValueError("is not UTF-8 text") from None
+        raise UserError("is not UTF-8 text") from None
     except csv.Error as error:
-        raise ValueError(f"is not a CSV file: {error}") from None
+        raise UserError(f"is not a CSV file: {error}") from None
 
 
 def _csv_row(cells: dict[str, str], where: str, problems: list[Problem]) -> Iterator[tuple[str, str, list[Any]]]:

@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from components.config.options import Options
 from components.crowd import Problem, RawSample
-from components.datasets._files import is_image
-from components.datasets._pairs import Pair, Pairs, pair_up
-from components.datasets._points import as_dots, load_mat, mat_dots
-from components.options import Options
+from components.datasets.shared.files import is_image
+from components.datasets.shared.mat import as_dots, load_mat, mat_dots
+from components.datasets.shared.pairs import Pair, Pairs, pair_up
+from components.errors import UserError
 
 HALVES = ("train", "test")
 TEST_SCENES = ("104207", "200608", "200702", "202201", "500717")
@@ -44,7 +45,7 @@ class WorldExpo(Pairs):
         self._scene = cache(partial(read_scene, root))
 
     def sample(self, pair: Pair, problems: list[Problem]) -> RawSample:
-        """A frame with its scene's region and perspective. Raises ValueError: the frame's file, or its scene's."""
+        """A frame with its scene's region and perspective. Raises UserError: the frame's file, or its scene's."""
         assert pair.truth is not None
         roi, perspective = self._scene(pair.split, pair.truth.parent.name)
         return replace(super().sample(pair, problems), roi=roi, perspective=perspective, scene=pair.truth.parent.name)
@@ -59,7 +60,7 @@ def recognise(root: Path) -> list[dict[str, Any]]:
 
 
 def read_dots(path: Path, problems: list[Problem]) -> np.ndarray:
-    """Dots (N, 2) float64 of one frame; a `point_num` that differs is added to `problems`. Raises ValueError."""
+    """Dots (N, 2) float64 of one frame; a `point_num` that differs is added to `problems`. Raises UserError."""
     dots = mat_dots(path, "point_position")
     said = as_number(load_mat(path, "point_num")["point_num"])
     if said != len(dots):
@@ -68,41 +69,41 @@ def read_dots(path: Path, problems: list[Problem]) -> np.ndarray:
 
 
 def as_number(value: np.ndarray) -> int:
-    """Raises ValueError: not one number."""
+    """Raises UserError: not one number."""
     try:
         return int(value.item())
     except (TypeError, ValueError):
-        raise ValueError("point_num is not one number") from None
+        raise UserError("point_num is not one number") from None
 
 
 def read_scene(root: Path, half: str, scene: str) -> tuple[np.ndarray, np.ndarray]:
-    """Region of interest and perspective map of a scene. Raises ValueError: a file, or no official test scene."""
+    """Region of interest and perspective map of a scene. Raises UserError: a file, or no official test scene."""
     if half == "test" and scene not in TEST_SCENES:
-        raise ValueError(f"scene {scene} is not one of the test scenes {', '.join(TEST_SCENES)}")
+        raise UserError(f"scene {scene} is not one of the test scenes {', '.join(TEST_SCENES)}")
     perspective = read_perspective(root / f"{half}_perspective" / f"{scene}.mat")
     return read_roi(root / f"{half}_label" / scene / ROI, perspective.shape), perspective
 
 
 def read_perspective(path: Path) -> np.ndarray:
-    """The perspective map (H, W) float64 of a scene. Raises ValueError, which names the file."""
+    """The perspective map (H, W) float64 of a scene. Raises UserError, which names the file."""
     try:
         values = load_mat(path, "pMap")["pMap"]
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
     if values.ndim != 2 or values.dtype.kind not in "fiu":
-        raise ValueError(f"{path}: pMap is not a table of numbers")
+        raise UserError(f"{path}: pMap is not a table of numbers")
     return values.astype(np.float64)
 
 
 def read_roi(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """The region of interest (H, W) bool of a scene: its polygon, filled. Raises ValueError, which names the file."""
+    """The region of interest (H, W) bool of a scene: its polygon, filled. Raises UserError, which names the file."""
     try:
         content = load_mat(path, *CORNERS)
         corners = as_dots(np.column_stack([content[name].ravel() for name in CORNERS]), "the polygon")
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
     if len(corners) < 3 or not np.isfinite(corners).all():
-        raise ValueError(f"{path}: the polygon has {len(corners)} corners, or some without a place")
+        raise UserError(f"{path}: the polygon has {len(corners)} corners, or some without a place")
     mask = Image.new("1", (shape[1], shape[0]))
     ImageDraw.Draw(mask).polygon([(x, y) for x, y in corners.tolist()], fill=1)
     return np.asarray(mask)

@@ -19,7 +19,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import stdtrit
 
-from components.evaluation.scored import Scored
+from components.errors import UserError
+from components.evaluation.scores import Scored
 
 TIMES = 2000  # bootstrap replicates
 
@@ -115,10 +116,10 @@ def _scene_means(parts: list[np.ndarray], stream: np.random.Generator) -> list[f
 def compare(ours: Scored, baseline: Scored, times: int = TIMES) -> Difference:
     """MAE of `ours` minus MAE of `baseline`, paired: the same seeds, and in every replicate the same images for both.
 
-    Raises ValueError where the two were scored on different images, or share no seed."""
+    Raises UserError where the two were scored on different images, or share no seed."""
     seeds = [seed for seed in ours.seeds if seed in baseline.seeds]
     if ours.ids != baseline.ids or not seeds:
-        raise ValueError("a paired comparison needs the same test images and at least one seed in common")
+        raise UserError("a paired comparison needs the same test images and at least one seed in common")
     gaps = _absolute_errors(ours, seeds) - _absolute_errors(baseline, seeds)
     by_image, by_seed = gaps.mean(axis=0), gaps.mean(axis=1)
     low, high = np.percentile([by_image[images].mean() for _, images in _draws(1, len(by_image), times)], [2.5, 97.5])

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from components.evaluation.metrics import mae
-from components.evaluation.scored import Scored
+from components.evaluation.scores import Scored
 from components.publish.style import GREY, colour, drawing, wrapped
 
 COLUMNS = 4

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from components.config.study import Study
 from components.evaluation.metrics import Estimate, by_scene
-from components.params import Study
 from components.publish import published
 from components.publish.published import PublishedRow, Shape
 from components.publish.results import Asked, Result, measured, settings

@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from components.options import Choice
+from components.config.options import Choice
+from components.errors import UserError
 
 FILE = Path(__file__).with_name("published.yaml")
 
@@ -68,11 +69,11 @@ def rows() -> list[PublishedRow]:
 
 
 def section(name: str) -> list[PublishedRow]:
-    """The rows of one section. Raises ValueError for a name that the file doesn't have."""
+    """The rows of one section. Raises UserError for a name that the file doesn't have."""
     found = [row for row in rows() if row.section == name]
     if not found:
         allowed = ", ".join(sorted({row.section for row in rows()}))
-        raise ValueError(f"publish.published: {FILE.name} has no section {name!r}; it has {allowed}")
+        raise UserError(f"publish.published: {FILE.name} has no section {name!r}; it has {allowed}")
     return found
 
 

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from components.config.options import Choice
+from components.config.resolve import loss_of
+from components.config.study import Experiment, Study
+from components.errors import UserError
 from components.evaluation.metrics import Difference, Estimate, compare, estimate
-from components.evaluation.scored import Scored, pool
-from components.options import Choice
-from components.params import Experiment, Study
-from components.training.plan import loss_of
+from components.evaluation.scores import Scored, pool
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Result(Asked):
 def pooled(asked: Sequence[Asked], title: str, names: Sequence[str], times: int) -> Asked:
     """One row of several experiments, such as the folds of a cross-validation: their test images, each counted once.
 
-    A result where all of them were run. Raises ValueError where an image is tested twice, or they share no seed."""
+    A result where all of them were run. Raises UserError where an image is tested twice, or they share no seed."""
     chosen = [each for each in asked if each.name in names]
     parts, datasets = measured(chosen), " + ".join(dict.fromkeys(each.experiment.dataset for each in chosen))
     experiment = chosen[0].experiment.model_copy(update={"title": title, "dataset": datasets})
@@ -47,8 +48,8 @@ def pooled(asked: Sequence[Asked], title: str, names: Sequence[str], times: int)
         return row
     try:
         scores = pool([part.scored for part in parts])
-    except ValueError as error:
-        raise ValueError(f"publish.pooled.{title}: {error}") from None
+    except UserError as error:
+        raise UserError(f"publish.pooled.{title}: {error}") from None
     records = dict(enumerate(part.records[seed] for part in parts for seed in scores.seeds))
     return Result(row.name, experiment, row.density_map, records, scores, estimate(scores, times))
 

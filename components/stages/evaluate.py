@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from components.evaluation import scored
+from components.config.study import Study
+from components.data.manifest import Prepared
+from components.errors import UserError
+from components.evaluation import scores as scored
 from components.evaluation.metrics import METRICS, measure
 from components.evaluation.score import Scene, Score, score
-from components.params import Study
-from components.prepared import Prepared
-from components.stages._command import entry, run
-from components.stages._layout import Layout
-from components.training import runs
+from components.runs import folder as runs
+from components.workspace.layout import Layout
+from components.workspace.processes import entry, run
 
 SPLIT = "test"
 
@@ -27,9 +28,9 @@ def evaluate(study: Study, layout: Layout, name: str) -> None:
 
 
 def score_seed(prepared: Prepared, layout: Layout, name: str, seed: int) -> list[Score]:
-    """Scores of one run's best weights. Raises ValueError where the data set has no test images."""
+    """Scores of one run's best weights. Raises UserError where the data set has no test images."""
     if not prepared.split(SPLIT):
-        raise ValueError(f"{prepared.folder}: has no {SPLIT} images; give its entry a larger split.{SPLIT}")
+        raise UserError(f"{prepared.folder}: has no {SPLIT} images; give its entry a larger split.{SPLIT}")
     model = runs.load(layout.run(name, seed)).model
     return score(model.predict, images_to_count(prepared, model.stride), model.stride)
 

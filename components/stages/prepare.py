@@ -14,26 +14,27 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components import plugins
+from components.config import plugins
+from components.config.study import DatasetEntry, Study
 from components.crowd import SPLITS, Dataset, Problem
-from components.packing import PackWriter, keep
-from components.params import DatasetEntry, Study
-from components.prepared import SCHEMA
-from components.stages import _command
-from components.stages._layout import Layout
-from components.stages._prepare import raw, report, splitting
-from components.stages._prepare.reading import Ready, read
-from components.stages._prepare.survey import none_usable, survey
-from components.stages._progress import shown
+from components.data import availability, report
+from components.data import split as splitting
+from components.data.decode import Ready, read
+from components.data.manifest import SCHEMA
+from components.data.packed import PackWriter, keep
+from components.data.survey import none_usable, survey
+from components.workspace import processes
+from components.workspace.layout import Layout
+from components.workspace.progress import shown
 
 
 def main(study: Study, layout: Layout, name: str) -> None:
-    entry = _command.entry(study.datasets, name, "datasets", study)
+    entry = processes.entry(study.datasets, name, "datasets", study)
     prepare(entry, f"{layout.params}: datasets.{name}", f"Data set {name}", layout.prepared(name))
 
 
 def prepare(entry: DatasetEntry, where: str, title: str, folder: Path) -> None:
-    """Write one prepared data set. Raises ValueError: options, a missing folder, no usable image, an empty split."""
+    """Write one prepared data set. Raises UserError: options, a missing folder, no usable image, an empty split."""
     dataset = _dataset(entry, f"{where}.source")
     (folder / "manifest.parquet").unlink(missing_ok=True)
     problems: list[Problem] = []
@@ -51,7 +52,7 @@ def prepare(entry: DatasetEntry, where: str, title: str, folder: Path) -> None:
 
 
 def _dataset(entry: DatasetEntry, where: str) -> Dataset:
-    return plugins.build("dataset", entry.source.kind, raw.options(entry, where))
+    return plugins.build("dataset", entry.source.kind, availability.options(entry, where))
 
 
 def _packed(images: Iterable[Ready], folder: Path) -> Iterator[tuple[Ready, int | None]]:
@@ -94,4 +95,4 @@ def _summary(rows: list[dict[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    _command.run(main, "study", "dataset")
+    processes.run(main, "study", "dataset")

@@ -6,20 +6,20 @@ import json
 from pathlib import Path
 from typing import Any
 
-from components.evaluation import scored
+from components.config.study import Study
+from components.errors import UserError
+from components.evaluation import scores as scored
 from components.evaluation.metrics import Difference, estimate
-from components.params import Study
-from components.publish import charts, contents, figures, report, results, tables
+from components.publish import charts, contents, figures, pages, report, results, tables
 from components.publish.paper_tables import paper_table
 from components.publish.report import Picture
 from components.publish.results import Asked, Result
+from components.publish.sections import compose
 from components.publish.tables import Table
-from components.stages import _figures
-from components.stages._command import run
-from components.stages._layout import Layout
-from components.stages._record import of_seed
-from components.stages._sections import compose
-from components.training import runs
+from components.runs import folder as runs
+from components.runs.provenance import of_seed
+from components.workspace.layout import Layout
+from components.workspace.processes import run
 
 SCATTER = "Counts of the test images: a point for each image and seed. On the dashed line the count is right."
 CURVES = (
@@ -31,10 +31,10 @@ PRINTED = ("Experiment", "MAE", "RMSE", "NAE", "GAME(1)", "GAME(2)", "GAME(3)")
 
 
 def publish(study: Study, layout: Layout) -> None:
-    """Write `published/`, and print where it is. Raises ValueError for a study half run."""
+    """Write `published/`, and print where it is. Raises UserError for a study half run."""
     asked = [look(study, layout, name) for name in study.experiments]
     if missing := results.not_run(asked):
-        raise ValueError(
+        raise UserError(
             f"{layout.out}: {missing[0]} Run `dotfield run {study.study}` to its end first, or publish what there is "
             f"with `dotfield publish {study.study}`"
         )
@@ -107,7 +107,7 @@ def tabulate(
 def draw(study: Study, layout: Layout, found: list[Result]) -> dict[str, Picture]:
     """Every picture of the study, by name."""
     folder, searched = layout.published / "figures", _searched(study, layout)
-    drawn = _figures.draw(study, layout, found, folder)
+    drawn = pages.draw(study, layout, found, folder)
     charts.scatter({result.title: result.scored for result in found}, folder / "scatter.png")
     metrics = {
         result.title: [layout.run(result.name, s) / "metrics.csv" for s in result.scored.seeds] for result in found
@@ -134,7 +134,7 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text())
     except ValueError as error:
-        raise ValueError(f"{path}: is damaged ({error}); remove its folder and run the stage that writes it") from None
+        raise UserError(f"{path}: is damaged ({error}); remove its folder and run the stage that writes it") from None
 
 
 if __name__ == "__main__":

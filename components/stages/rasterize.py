@@ -8,20 +8,21 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from components import plugins
+from components.config import plugins
+from components.config.study import Study
 from components.crowd import CELL
-from components.density_maps._gaussian import draw_within
+from components.data.manifest import Prepared, Row
+from components.data.packed import PackWriter
 from components.density_maps.drawn import Kernel
-from components.packing import PackWriter
-from components.params import Study
-from components.prepared import Prepared, Row
-from components.stages._command import entry, run
-from components.stages._layout import Layout
-from components.stages._progress import shown
+from components.density_maps.gaussian import draw_within
+from components.errors import UserError
+from components.workspace.layout import Layout
+from components.workspace.processes import entry, run
+from components.workspace.progress import shown
 
 
 def rasterize(study: Study, layout: Layout, name: str) -> None:
-    """Write the maps of `maps.<name>`. Raises ValueError: no such entry, kind or option, or data not prepared."""
+    """Write the maps of `maps.<name>`. Raises UserError: no such entry, kind or option, or data not prepared."""
     chosen = entry(study.maps, name, "maps", study)
     where = f"{layout.params}: maps.{name}.kernel"
     options = plugins.resolve("drawn map", chosen.kernel, where)
@@ -35,8 +36,8 @@ def rasterize(study: Study, layout: Layout, name: str) -> None:
 def _bandwidths(kernel: Kernel, row: Row, where: str) -> np.ndarray:
     try:
         return kernel.bandwidths(row.dots, row.perspective)
-    except ValueError as error:
-        raise ValueError(f"{where}: {row.id}: {error}") from None
+    except UserError as error:
+        raise UserError(f"{where}: {row.id}: {error}") from None
 
 
 def annotation_map(row: Row, bandwidths: np.ndarray, region: np.ndarray | None = None) -> np.ndarray:

@@ -13,18 +13,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from components.params import Study
-from components.stages._command import entry, run
-from components.stages._layout import Layout
-from components.stages._record import data_files, fingerprint
-from components.stages._state import alone, storage
-from components.training import distributed
-from components.training.plan import plan
-from components.training.search import TrialResult, search
+from components.config.resolve import plan
+from components.config.study import Study
+from components.runs.provenance import data_files, fingerprint
+from components.training import ray_train
+from components.training.ray_tune import TrialResult, search
+from components.workspace.layout import Layout
+from components.workspace.lock import alone, storage
+from components.workspace.processes import entry, run
 
 
 def main(study: Study, layout: Layout, name: str) -> None:
-    """Run `searches.<name>`. Raises ValueError: see `plan` and `search`."""
+    """Run `searches.<name>`. Raises UserError: see `plan` and `search`."""
     options = entry(study.searches, name, "searches", study)
     base = plan(study, options.experiment)
     maps = layout.maps(study.experiments[options.experiment].annotation)
@@ -35,7 +35,7 @@ def main(study: Study, layout: Layout, name: str) -> None:
         say = partial(print, f"{name}:", flush=True)
         trials = search(base, options, prepared, maps, storage=place, name=mark, say=say)
     _write(layout.search(name), options.experiment, trials)
-    distributed.forget(place, mark)
+    ray_train.forget(place, mark)
 
 
 def _write(folder: Path, experiment: str, trials: list[TrialResult]) -> None:

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import shutil
 
-from components.params import Study
-from components.stages._command import run
-from components.stages._layout import Layout
+from components.config.study import Study
 from components.stages.publish import look, write
+from components.workspace.layout import Layout
+from components.workspace.processes import run
 
 
 def publish_so_far(study: Study, layout: Layout) -> None:

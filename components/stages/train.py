@@ -1,30 +1,31 @@
 """Train one experiment with each of its seeds: `python -m components.stages.train STUDY EXPERIMENT`.
 
-What is needed to resume is kept until all seeds are done (`components/stages/_state.py`). Where the density map is that
+What is needed to resume is kept until all seeds are done (`components/workspace/lock.py`). Where the map is that
 of another experiment of the study, each seed takes the run with its own number."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from components.config.resolve import Plan, plan
+from components.config.study import Study
+from components.data.manifest import Prepared
+from components.data.packed import Pack
 from components.evaluation.score import as_batch, within
-from components.packing import Pack
-from components.params import Study
-from components.prepared import Prepared
 from components.publish import figures
-from components.stages._command import entry, run
-from components.stages._epochs import Epochs
-from components.stages._layout import Layout
-from components.stages._record import data_files, fingerprint, of_seed, record, weights_read
-from components.stages._state import alone, storage
-from components.training import distributed, runs
-from components.training.plan import Plan, plan
+from components.runs import folder as runs
+from components.runs.provenance import data_files, fingerprint, of_seed, record, weights_read
+from components.training import ray_train
+from components.training.progress import Epochs
+from components.workspace.layout import Layout
+from components.workspace.lock import alone, storage
+from components.workspace.processes import entry, run
 
 EXAMPLES = 4
 
 
 def train(study: Study, layout: Layout, name: str) -> None:
-    """Write the runs of one experiment. Raises ValueError: see `plan` and `samples`."""
+    """Write the runs of one experiment. Raises UserError: see `plan` and `samples`."""
     entry(study.experiments, name, "experiments", study)
     resolved = plan(study, name)
     prepared, maps = layout.prepared(resolved.dataset), layout.maps(study.experiments[name].annotation)
@@ -34,17 +35,17 @@ def train(study: Study, layout: Layout, name: str) -> None:
         seed: fingerprint([each.model_dump(mode="json", exclude={"title"}), seed], [*files, *weights_read(each)])
         for seed, each in plans.items()
     }
-    with distributed.cluster():
+    with ray_train.cluster():
         for seed, mark in prints.items():
             _train_seed(plans[seed], seed, prepared, maps, layout.run(name, seed), mark)
     for mark in prints.values():
-        distributed.forget(f"{storage()}/training", mark)
+        ray_train.forget(f"{storage()}/training", mark)
 
 
 def _train_seed(resolved: Plan, seed: int, prepared: Path, maps: Path, folder: Path, mark: str) -> None:
     progress = Epochs(f"{resolved.experiment}, seed {seed}", resolved.training.epochs)
     with alone(mark):
-        state, started_from = distributed.train(
+        state, started_from = ray_train.train(
             resolved, seed, prepared, maps, storage=f"{storage()}/training", name=mark, progress=progress
         )
     progress.close()

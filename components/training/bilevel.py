@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from components.crowd import Batch
-from components.losses.block_counts import block_counts
-from components.losses.counting import _dots
+from components.losses.shared import dots
+from components.losses.shared.block_counts import block_counts
 from components.training.joint import JointModel
 
 SIDES = (2, 4, 8)  # cells: blocks of the outer loss
@@ -74,7 +74,7 @@ def outer_gradient(model: JointModel, batch: Batch, images: int, step: list[Tens
 
 def counted(batch: Batch, stride: int) -> Tensor:
     """The dots of a batch's crops, as the counter sees them: (B, 1, h, w) people per cell."""
-    return torch.stack([_dots.counted(batch, index, stride)[None] for index in range(len(batch.dots))])
+    return torch.stack([dots.counted(batch, index, stride)[None] for index in range(len(batch.dots))])
 
 
 def pull(model: JointModel, batch: Batch, direction: list[Tensor]) -> Tensor:

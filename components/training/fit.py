@@ -15,12 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from components.config.study import Training
 from components.crowd import Batch
+from components.errors import UserError
 from components.evaluation.metrics import mae, rmse
 from components.evaluation.score import score
-from components.losses.squared_error import squared_error
-from components.params import Training
-from components.training import bilevel, updates
+from components.losses.shared.squared_error import squared_error
+from components.training import bilevel
+from components.training import optimisers as updates
 from components.training.alarms import alarms, health
 from components.training.joint import JointModel
 from components.training.samples import OUTER, WARM_UP, Samples, ahead
@@ -32,7 +34,7 @@ State = dict[str, Any]  # tensors, numbers, strings, and dicts and lists of them
 Report = Callable[[Record, State], None]
 
 
-class DivergedError(ValueError):
+class DivergedError(UserError):
     """Predictions are no longer finite: on every worker at the same time."""
 
 

@@ -16,9 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from components.crowd import CELL, Batch, Counter, DensityMap, block_sum
-from components.density_maps.windows import annotation, cut, regions, whole
-from components.losses.counting import CountingLoss
+from components.crowd import CELL, Batch, Counter, CountingLoss, DensityMap, block_sum
+from components.density_maps.crops import annotation, cut, regions, whole
 
 
 class Losses(NamedTuple):

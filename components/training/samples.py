@@ -15,10 +15,10 @@ import numpy as np
 import torch
 
 from components.crowd import CELL, Batch, Window, block_sum, cells
-from components.density_maps.windows import whole
+from components.data.manifest import Prepared, Row
+from components.data.packed import Pack
+from components.density_maps.crops import whole
 from components.evaluation.score import Scene
-from components.packing import Pack
-from components.prepared import Prepared, Row
 
 T = TypeVar("T")
 PAD_COLOUR = np.array((124, 116, 104), np.uint8)  # ImageNet's mean: zero after standardisation

@@ -10,7 +10,8 @@ import numpy as np
 from pydantic import Field, model_validator
 from scipy.spatial import KDTree
 
-from components.options import Options
+from components.config.options import Options
+from components.errors import UserError
 
 
 class Params(Options):
@@ -23,7 +24,7 @@ class Params(Options):
     @model_validator(mode="after")
     def _ordered(self) -> Params:
         if self.smallest > self.largest:
-            raise ValueError(f"smallest: {self.smallest} is above largest: {self.largest}; swap them")
+            raise UserError(f"smallest: {self.smallest} is above largest: {self.largest}; swap them")
         return self
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from pydantic import Field
 
-from components.options import Options
+from components.config.options import Options
 
 
 class Params(Options):

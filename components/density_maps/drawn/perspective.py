@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 from pydantic import Field, model_validator
 
-from components.options import Options
+from components.config.options import Options
+from components.errors import UserError
 
 
 class Params(Options):
@@ -21,7 +22,7 @@ class Params(Options):
     @model_validator(mode="after")
     def _ordered(self) -> Params:
         if self.smallest > self.largest:
-            raise ValueError(f"smallest: {self.smallest} is above largest: {self.largest}; swap them")
+            raise UserError(f"smallest: {self.smallest} is above largest: {self.largest}; swap them")
         return self
 
 
@@ -32,9 +33,9 @@ class Perspective:
         self.params = params
 
     def bandwidths(self, dots: np.ndarray, perspective: np.ndarray | None = None) -> np.ndarray:
-        """The sigmas (N,) in pixels. Raises ValueError where the data set has no perspective map."""
+        """The sigmas (N,) in pixels. Raises UserError where the data set has no perspective map."""
         if perspective is None:
-            raise ValueError("kind perspective needs a data set with perspective maps; choose adaptive or fixed")
+            raise UserError("kind perspective needs a data set with perspective maps; choose adaptive or fixed")
         return np.clip(self.params.factor * perspective, self.params.smallest, self.params.largest)
 
 

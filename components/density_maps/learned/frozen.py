@@ -19,10 +19,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
+from components.config.options import Options, check
 from components.crowd import Batch, DensityMap, Window, pad_to
+from components.density_maps.crops import cut, whole
 from components.density_maps.learned import generated
-from components.density_maps.windows import cut, whole
-from components.options import Options, check
+from components.errors import UserError
 
 PREFIX = "density_map."  # of the generator's weights in a run's files
 
@@ -41,7 +42,7 @@ def build(params: Params, stride: int, scale: float) -> Frozen:
 class Frozen(DensityMap):
     """The generator of `run`, best on validation. Its maps are made once for each image, and have no second loss.
 
-    Raises ValueError where the run is not there, trained no generator, or had a counter of a finer grid. The weights
+    Raises UserError where the run is not there, trained no generator, or had a counter of a finer grid. The weights
     stand in this run's files too, but are read from the earlier run's whenever this map is built."""
 
     def __init__(self, params: Params, stride: int, scale: float) -> None:
@@ -83,10 +84,10 @@ def _generator(run: Path, stride: int) -> generated.Generator:
     plan, record, tensors = _read(run)
     kind = plan["density_map"].pop("kind")
     if kind != "generated":
-        raise ValueError(f"density_map.run: {run} has maps of kind {kind}; name a run that trained a generator")
+        raise UserError(f"density_map.run: {run} has maps of kind {kind}; name a run that trained a generator")
     theirs = record.get("stride", "unknown")
     if not isinstance(theirs, int) or theirs % stride:
-        raise ValueError(
+        raise UserError(
             f"density_map.run: {run} made maps for a counter of stride {theirs}, and this one's is {stride}; "
             f"name a run of a counter of stride {stride} or a multiple of it"
         )
@@ -99,9 +100,9 @@ def _generator(run: Path, stride: int) -> generated.Generator:
 def _read(run: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Tensor]]:
     """params.yaml, manifest.json and best.safetensors of a run's folder."""
     if not (run / "manifest.json").exists():
-        raise ValueError(f"density_map.run: {run} holds no finished run; train it first")
+        raise UserError(f"density_map.run: {run} holds no finished run; train it first")
     try:
         record = json.loads((run / "manifest.json").read_text())
         return yaml.safe_load((run / "params.yaml").read_text()), record, load_file(run / "best.safetensors")
     except (ValueError, yaml.YAMLError, SafetensorError, FileNotFoundError) as error:
-        raise ValueError(f"density_map.run: {run} is damaged ({error}); remove it and train it again") from None
+        raise UserError(f"density_map.run: {run} is damaged ({error}); remove it and train it again") from None

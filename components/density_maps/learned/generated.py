@@ -17,16 +17,17 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
+from components.config.options import Optimiser, Options
 from components.crowd import Batch, DensityMap, Window
-from components.density_maps._gaussian import draw, weights_within
-from components.density_maps.learned import _tiles
-from components.density_maps.learned._fusion import MARGINS, NaiveFusion, attention, fusion
-from components.density_maps.learned._kernels import LearnedKernels
-from components.density_maps.windows import annotation, photographs, regions, run_wider
-from components.losses.global_count import global_count
-from components.losses.local_count import local_count
+from components.density_maps.crops import annotation, photographs, regions, run_wider
+from components.density_maps.gaussian import draw, weights_within
+from components.density_maps.learned.shared import tiles
+from components.density_maps.learned.shared.blur_kernels import LearnedKernels
+from components.density_maps.learned.shared.fusion import MARGINS, NaiveFusion, attention, fusion
+from components.errors import UserError
+from components.losses.shared.global_count import global_count
+from components.losses.shared.local_count import local_count
 from components.networks import Initialisation, Precision, in_bf16, initialise
-from components.options import Optimiser, Options
 
 NOTHING = 1e-9  # people per pixel: a blurred map below this is zero, which for sigma 16 is beyond 83 px of a dot
 TINY = 1e-6  # hard normalisation adds this to every cell: a map that is zero everywhere gets its people evenly
@@ -81,7 +82,7 @@ class Generator(DensityMap):
     def __init__(self, params: Params, stride: int, scale: float) -> None:
         super().__init__(params, stride, scale)
         if stride not in (4, 8):
-            raise ValueError(f"density_map: the generator makes maps for counters of stride 4 or 8, not {stride}")
+            raise UserError(f"density_map: the generator makes maps for counters of stride 4 or 8, not {stride}")
         maps, seen = len(params.sigmas), {"self_attention": len(params.sigmas), "image_attention": 3}
         self.kernels = LearnedKernels(params.sigmas, params.blur_gain) if params.kernels == "learned" else None
         self.attention = attention(seen[params.fusion], maps) if params.fusion in seen else None
@@ -138,8 +139,8 @@ class Generator(DensityMap):
         gain, made = self.params.attention_gain or inputs.shape[1], []
         bf16 = in_bf16(self.params.precision, inputs.device)
         for one, looked in zip(inputs.split(1), seen.split(1), strict=True):
-            weighted = one if self.attention is None else gain * _tiles.attend(self.attention, looked, one, bf16=bf16)
-            made.append(_tiles.fuse(self.fusion, weighted, bf16=bf16))
+            weighted = one if self.attention is None else gain * tiles.attend(self.attention, looked, one, bf16=bf16)
+            made.append(tiles.fuse(self.fusion, weighted, bf16=bf16))
         return torch.cat(made)
 
     def shares(self, blurred: Tensor) -> Tensor:

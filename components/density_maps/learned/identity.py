@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from components.config.options import Options
 from components.crowd import Batch, DensityMap, Window
-from components.density_maps.windows import annotation, regions
-from components.options import Options
+from components.density_maps.crops import annotation, regions
 
 
 class Params(Options):

@@ -22,10 +22,11 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
+from components.config.options import Optimiser, Options
 from components.crowd import Batch, DensityMap, Window, cells, cells_of
-from components.density_maps.windows import photographs, run_wider, whole
+from components.density_maps.crops import photographs, run_wider, whole
+from components.errors import UserError
 from components.networks import Initialisation, Precision, autocast, in_bf16, initialise
-from components.options import Optimiser, Options
 
 FEATURES = (3, 32, 64, 128, 128)
 PLACE = 16  # pixels: side of the squares that share a kernel
@@ -49,7 +50,7 @@ class Params(Options):
     @classmethod
     def _odd(cls, side: int) -> int:
         if side % 2 == 0:
-            raise ValueError(f"{side} is even, and such a kernel has no cell in its middle; write {side - 1}")
+            raise UserError(f"{side} is even, and such a kernel has no cell in its middle; write {side - 1}")
         return side
 
 

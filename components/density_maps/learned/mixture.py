@@ -17,9 +17,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from components.config.options import Optimiser, Options
 from components.crowd import Batch, DensityMap, Window
-from components.density_maps._gaussian import draw, weights_within
-from components.options import Optimiser, Options
+from components.density_maps.gaussian import draw, weights_within
 
 SCALES = (16, 32, 64, 128)  # pixels: how far around a dot others count; each twice the one before
 HIDDEN = 16

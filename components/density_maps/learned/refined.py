@@ -9,11 +9,11 @@ from functools import partial
 from pydantic import Field
 from torch import Tensor, nn
 
+from components.config.options import Optimiser, Options
 from components.crowd import Batch, DensityMap, Window
-from components.density_maps.windows import annotation, run_wider
-from components.losses.squared_error import squared_error
+from components.density_maps.crops import annotation, run_wider
+from components.losses.shared.squared_error import squared_error
 from components.networks import Initialisation, initialise, relu_convolutions
-from components.options import Optimiser, Options
 
 
 class Params(Options):

@@ -1,0 +1,94 @@
+"""What every set of options is made of, and how a mistake in one is said: the place, the key, and what is allowed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+
+from components.errors import UserError
+
+T = TypeVar("T", bound=BaseModel)
+
+
+class Options(BaseModel):
+    """A frozen set of options; a key that it does not have is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_switch_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """`epochs: yes` would be one epoch."""
+        switches = [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, bool)]
+        if switches and not _takes_switches(cls.model_fields[str(info.field_name)].annotation):
+            raise UserError(f"must not be {str(switches[0]).lower()}, which is for options that are on or off")
+        return value
+
+
+def _takes_switches(annotation: Any) -> bool:
+    return annotation in (bool, Any) or any(_takes_switches(each) for each in get_args(annotation))
+
+
+class Choice(BaseModel):
+    """A kind (the name of a file) and its options, which that file's `Params` checks."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    kind: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.__pydantic_extra__ or {})
+
+
+class Optimiser(Options):
+    """How one network is updated. `momentum` is used by SGD alone."""
+
+    kind: Literal["adam", "sgd"] = "adam"
+    lr: float = Field(1e-4, gt=0)
+    momentum: float = Field(0.0, ge=0, lt=1)
+    weight_decay: float = Field(0.0, ge=0)
+
+
+def check(schema: type[T], values: Any, where: str) -> T:
+    """Validate `values`; a UserError names the place, the key, what was written and what is allowed, a line each."""
+    try:
+        return schema.model_validate(values)
+    except ValidationError as error:
+        raise UserError("\n".join(_line(where, schema, detail) for detail in error.errors())) from None
+
+
+def _line(where: str, schema: type[BaseModel], detail: Any) -> str:
+    key = ".".join(str(part) for part in detail["loc"] if part != "[key]")
+    place = f"{where}: {key}" if key else where
+    if detail["type"] == "extra_forbidden":
+        return (
+            f"{place}: there is no such option; allowed: {', '.join(_nested(schema, detail['loc'][:-1]).model_fields)}"
+        )
+    if detail["type"] == "missing":
+        return f"{place}: is missing"
+    if detail["type"] == "value_error":
+        return f"{place}: {detail['msg'].removeprefix('Value error, ')}"
+    return f"{place}: {_message(detail)}"
+
+
+def _nested(schema: Any, path: tuple[str | int, ...]) -> type[BaseModel]:
+    """The schema that stands at a place in another: a field's, or that of a mapping's values."""
+    for part in path:
+        inside = schema.model_fields[part].annotation if hasattr(schema, "model_fields") else schema
+        schema = inside if hasattr(schema, "model_fields") else get_args(schema)[-1]
+    return schema
+
+
+def _message(detail: Any) -> str:
+    """What pydantic found, in the words of YAML where it has those of Python."""
+    kind, written = detail["type"], f", not {detail['input']!r}"
+    if kind in ("too_short", "too_long"):
+        most = kind == "too_long"
+        number = detail["ctx"]["max_length" if most else "min_length"]
+        entries = "entry" if number == 1 else "entries"
+        return f"must have at {'most' if most else 'least'} {number} {entries}{written if detail['input'] else ''}"
+    if kind in ("model_type", "dict_type"):
+        return f"must be a mapping of keys{written}"
+    return f"{'must be a list' if kind == 'tuple_type' else detail['msg']}{written}"

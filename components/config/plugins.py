@@ -1,0 +1,85 @@
+"""Kinds are file names: `{kind: mcnn}` under `counter` is `components/counters/mcnn.py`.
+
+Such a file offers `Params` (its options) and `build(params)`. It may offer `PRESETS`, options by the name of a preset:
+what the user writes goes before the preset, the preset before the defaults of `Params`. A data set may offer
+`recognise(folder)`, which lists the options of every data set of its kind that a folder seems to be; a published one
+offers `LAYOUT`, what its folder holds, and `FROM`, who publishes it."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from components.config.options import Choice, Options, check
+from components.errors import UserError
+
+FAMILIES = {
+    "dataset": "datasets",
+    "drawn map": "density_maps.drawn",
+    "density map": "density_maps.learned",
+    "counter": "counters",
+    "loss": "losses",
+}
+
+
+def kinds(family: str) -> list[str]:
+    """Every kind of a family, in alphabetical order."""
+    folder = Path(__file__).parents[1] / FAMILIES[family].replace(".", "/")
+    return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
+
+
+def resolve(family: str, choice: Choice, where: str, preset: str = "stable") -> Options:
+    """The options of a kind, checked. Raises UserError: an unknown kind, or what its `Params` refuses."""
+    if choice.kind not in kinds(family):
+        raise UserError(f"{where}: there is no {family} {choice.kind!r}; kinds: {', '.join(kinds(family))}")
+    schema, presets = options(family, choice.kind), getattr(_module(family, choice.kind), "PRESETS", {})
+    return check(schema, _over(_defaults(schema), presets.get(preset, {}), choice.options), where)
+
+
+def options(family: str, kind: str) -> type[Options]:
+    """The schema of a kind's options."""
+    return _module(family, kind).Params
+
+
+def obtain(kind: str) -> str:
+    """What to do about a data set that is not there: what its folder holds, and who publishes it."""
+    module = _module("dataset", kind)
+    if not hasattr(module, "FROM"):
+        return "set it to the one that holds the data set"
+    return f"it is to hold {module.LAYOUT}; get the data set from {module.FROM}, or set root to where it lies"
+
+
+def build(family: str, kind: str, options: Options, **context: Any) -> Any:
+    """The object that a kind makes of its options."""
+    return _module(family, kind).build(options, **context)
+
+
+def recognise(folder: Path) -> list[Choice]:
+    """Every data set that a folder seems to be, without its `root`."""
+    modules = {kind: _module("dataset", kind) for kind in kinds("dataset")}
+    askable = {kind: module.recognise for kind, module in modules.items() if hasattr(module, "recognise")}
+    found = [(kind, options) for kind, ask in askable.items() for options in ask(folder)]
+    return [Choice.model_validate({"kind": kind} | options) for kind, options in found]
+
+
+def _defaults(schema: type[Options]) -> dict[str, Any]:
+    return {
+        name: field.default.model_dump() if isinstance(field.default, Options) else field.default
+        for name, field in schema.model_fields.items()
+        if not field.is_required()
+    }
+
+
+def _over(*layers: dict[str, Any]) -> dict[str, Any]:
+    """Options over options, key by key, also inside such as `optimiser`: writing one leaves the others as they were."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            below = merged.get(key)
+            merged[key] = _over(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _module(family: str, kind: str) -> Any:
+    return import_module(f"components.{FAMILIES[family]}.{kind}")

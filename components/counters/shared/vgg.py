@@ -1,0 +1,22 @@
+"""VGG-16's first ten convolutions (Simonyan & Zisserman, 2015), which CSRNet and SFCN start from. Stride 8."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from components.counters.shared.weights import Published
+
+FEATURES = (64, 64, "pool", 128, 128, "pool", 256, 256, 256, "pool", 512, 512, 512)
+VGG16 = Published("VGG-16", "https://download.pytorch.org/models/vgg16-397923af.pth", prefix="features.")
+
+
+def layers(features: tuple[int | str, ...], channels: int, dilation: int = 1) -> nn.Sequential:
+    """3 x 3 convolutions that keep the size, each with a ReLU; "pool" halves it."""
+    parts: list[nn.Module] = []
+    for wide in features:
+        if wide == "pool":
+            parts.append(nn.MaxPool2d(2))
+            continue
+        parts += [nn.Conv2d(channels, int(wide), 3, padding=dilation, dilation=dilation), nn.ReLU(inplace=True)]
+        channels = int(wide)
+    return nn.Sequential(*parts)

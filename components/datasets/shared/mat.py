@@ -1,0 +1,41 @@
+"""Tables of points out of files that come from strangers: dots (N, 2) or a UserError that says what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.io import loadmat
+
+from components.errors import UserError
+
+
+def as_dots(values: Any, what: str) -> np.ndarray:
+    """Dots (N, 2) float64 of anything that looks like a table; nothing at all is no dots. Raises UserError."""
+    try:
+        dots = np.asarray(values).astype(np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise UserError(f"{what} is not a table of numbers") from None
+    if dots.size and (dots.ndim != 2 or dots.shape[1] != 2):
+        raise UserError(f"{what} has shape {dots.shape}, not (N, 2)")
+    return dots.reshape(-1, 2)
+
+
+def load_mat(path: Path, *names: str) -> dict[str, Any]:
+    """Variables of a MATLAB file. Raises UserError: a damaged file, version 7.3, or a variable that is missing."""
+    try:
+        found = loadmat(path, variable_names=names)
+    except NotImplementedError:
+        raise UserError("is a MATLAB 7.3 file: save it in MATLAB with `-v7`") from None
+    except Exception as error:  # a damaged file fails in scipy with errors of any type
+        raise UserError(f"not a readable .mat ({type(error).__name__})") from None
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise UserError(f"has no variable {' and no '.join(missing)}")
+    return found
+
+
+def mat_dots(path: Path, name: str) -> np.ndarray:
+    """Dots (N, 2) of one variable of a MATLAB file. Raises UserError."""
+    return as_dots(load_mat(path, name)[name], name)

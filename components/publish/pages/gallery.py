@@ -1,0 +1,100 @@
+"""What the figures look at: test images of one data set, and a trained model of every experiment on it.
+
+It is the baseline's data set; where the baseline was not run, that of the first experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from components.config.study import Study
+from components.crowd import Batch
+from components.data.manifest import Prepared, Row
+from components.data.packed import Pack
+from components.density_maps.learned.generated import Generator
+from components.evaluation.score import as_batch, within
+from components.publish.figures import Panel
+from components.publish.results import Result
+from components.runs import folder as runs
+from components.training.joint import JointModel
+from components.training.samples import Samples
+from components.workspace.layout import Layout
+
+MOST = 5  # maps in one row of a page
+
+
+class Shown(NamedTuple):
+    """An experiment and its model, as the first seed left it."""
+
+    result: Result
+    model: JointModel
+
+    @property
+    def title(self) -> str:
+        return self.result.title
+
+    @property
+    def generator(self) -> Generator:
+        assert isinstance(self.model.density_map, Generator)
+        return self.model.density_map
+
+
+def first_of_each(shown: Iterable[Shown], kind: Callable[[Shown], str]) -> list[Shown]:
+    """The first of every kind, in their order."""
+    kinds: dict[str, Shown] = {}
+    for each in shown:
+        kinds.setdefault(kind(each), each)
+    return [*kinds.values()]
+
+
+class Gallery:
+    """`shown`: the baseline first, then the others in the study's order. `rows`: test images, by number of people."""
+
+    def __init__(self, study: Study, layout: Layout, found: Sequence[Result]) -> None:
+        leading = study.publish.pooled.get(study.publish.baseline, (study.publish.baseline,))[0]
+        ordered = sorted(found, key=lambda result: result.name != leading)
+        dataset = ordered[0].experiment.dataset
+        self.layout, self.prepared = layout, Prepared(layout.prepared(dataset))
+        self.rows = sorted(self.prepared.split("test"), key=lambda row: (len(row.dots), row.id))
+        self.shown = [
+            Shown(result, runs.load(layout.run(result.name, result.scored.seeds[0])).model)
+            for result in ordered
+            if result.experiment.dataset == dataset
+        ]
+
+    @property
+    def median(self) -> Row:
+        return self.rows[len(self.rows) // 2]
+
+    def alike(self, shown: Sequence[Shown]) -> list[Shown]:
+        """Those whose maps have the cells of the first one's."""
+        return [each for each in shown if each.model.stride == shown[0].model.stride]
+
+    def generators(self, **options: str) -> list[Shown]:
+        """The experiments with generated maps whose generator has these options."""
+        generated = [each for each in self.shown if each.result.experiment.density_map.kind == "generated"]
+        wanted = options.items()
+        return [each for each in generated if all(getattr(each.generator.params, key) == v for key, v in wanted)]
+
+    def target(self, each: Shown, row: Row) -> np.ndarray:
+        """The map (h, w) of one image from which an experiment's counter learns, people per cell."""
+        annotation = Pack(self.layout.maps(each.result.experiment.annotation))[row.number]
+        region = self.prepared.region(row, each.model.stride)
+        image = self.prepared.images[row.number]
+        return each.model.target_map(row.dots, (row.height, row.width), annotation, image, region)
+
+    def predicted(self, each: Shown, row: Row) -> np.ndarray:
+        """What an experiment's counter says of one image, (h, w) people per cell, as it is scored."""
+        people = each.model.predict(as_batch(self.prepared.images[row.number]))[0, 0].cpu().numpy()
+        return within(people, self.prepared.region(row, each.model.stride))
+
+    def batch(self, each: Shown, row: Row) -> Batch:
+        """One whole image, as an experiment's density map reads it."""
+        maps = Pack(self.layout.maps(each.result.experiment.annotation))
+        test = Samples(self.prepared, maps, "test", stride=each.model.stride)
+        return test.whole([other.id for other in test.rows].index(row.id)).to(each.model.device)
+
+    def photograph(self, row: Row) -> Panel:
+        return Panel(f"{row.id}\n{len(row.dots)} people annotated", self.prepared.images[row.number])

@@ -1,0 +1,35 @@
+"""The optimisers of the two networks, and their learning rates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from components.config.options import Optimiser
+from components.config.study import Training
+from components.training.joint import JointModel
+
+Optimisers = dict[str, torch.optim.Optimizer]
+
+
+def optimisers(model: JointModel) -> Optimisers:
+    networks = {"counter": model.counter} | ({"density_map": model.density_map} if model.learns_maps else {})
+    return {name: _optimiser(network.parameters(), network.params.optimiser) for name, network in networks.items()}
+
+
+def _optimiser(parameters: Iterator[nn.Parameter], options: Optimiser) -> torch.optim.Optimizer:
+    groups = [{"params": list(parameters), "initial_lr": options.lr}]
+    if options.kind == "adam":
+        return torch.optim.Adam(groups, lr=options.lr, weight_decay=options.weight_decay)
+    return torch.optim.SGD(groups, lr=options.lr, momentum=options.momentum, weight_decay=options.weight_decay)
+
+
+def schedule(optimisers: list[torch.optim.Optimizer], options: Training, epochs: float) -> None:
+    """Set the learning rates for the step that begins after so many epochs."""
+    share = 1.0 if options.schedule == "constant" else (1 + math.cos(math.pi * epochs / options.epochs)) / 2
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            group["lr"] = share * group["initial_lr"]

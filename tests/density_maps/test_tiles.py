@@ -1,0 +1,99 @@
+"""The generator tile by tile against its networks on the whole image: maps, and the gradients of every weight."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from components.density_maps.learned.shared import tiles as _tiles
+from components.density_maps.learned.shared.fusion import attention, fusion
+from components.networks import initialise
+
+
+def networks(stride: int) -> nn.ModuleDict:
+    """With biases, so that they make something of zeros."""
+    torch.manual_seed(0)
+    nets = nn.ModuleDict({"attention": attention(5, 5), "fusion": fusion(5, 3 if stride == 8 else 2)})
+    return nets.double()
+
+
+def blobs(height: int, width: int, *places: tuple[int, int]) -> Tensor:
+    """(1, 5, height, width): zero but for squares of 9 pixels, cut off by the border."""
+    maps = torch.zeros(1, 5, height, width, dtype=torch.float64)
+    for row, column in places:
+        maps[..., max(row - 4, 0) : row + 5, max(column - 4, 0) : column + 5] = torch.rand(5, 1, 1, dtype=torch.float64)
+    return maps
+
+
+def gradients(nets: nn.ModuleDict, maps: Tensor, weights: Tensor) -> dict[str, Tensor]:
+    nets.zero_grad()
+    (maps * weights).sum().backward()
+    found = {name: weight.grad for name, weight in nets.named_parameters()}
+    return {name: torch.zeros(()) if grad is None else grad.clone() for name, grad in found.items()}
+
+
+@pytest.mark.parametrize(
+    ("stride", "size", "places"),
+    [
+        (4, (264, 264), [(0, 0), (131, 140), (66, 260)]),  # most tiles are empty, inside and on every border
+        (4, (200, 200), []),
+        (4, (72, 136), [(40, 62), (71, 135)]),  # a last tile as small as it gets
+        (8, (72, 136), [(40, 62), (71, 135)]),
+        (4, (48, 40), [(20, 20)]),  # one tile
+        (8, (48, 40), [(20, 20)]),
+    ],
+)
+def test_maps_and_gradients_are_those_of_the_whole(stride: int, size: tuple[int, int], places: list) -> None:
+    nets, blurred = networks(stride), blobs(*size, *places)
+    whole = nets["fusion"](nets["attention"](blurred) * blurred)
+    weights = torch.rand_like(whole)
+    expected = gradients(nets, whole, weights)
+    tiled = _tiles.fuse(nets["fusion"], _tiles.attend(nets["attention"], blurred, blurred))
+    torch.testing.assert_close(tiled, whole)
+    for name, gradient in gradients(nets, tiled, weights).items():
+        torch.testing.assert_close(gradient.expand_as(expected[name]), expected[name], check_dtype=False, msg=name)
+
+
+def test_the_gradient_reaches_the_blurred_maps_too() -> None:
+    """Learned kernels need it."""
+    nets, blurred = networks(4), blobs(136, 136, (60, 66), (10, 3)).requires_grad_()
+    (nets["fusion"](nets["attention"](blurred) * blurred)).square().sum().backward()
+    expected, blurred.grad = blurred.grad, None
+    _tiles.fuse(nets["fusion"], _tiles.attend(nets["attention"], blurred, blurred)).square().sum().backward()
+    busy = blurred.detach().any(dim=1, keepdim=True)
+    torch.testing.assert_close(blurred.grad * busy, expected * busy)
+
+
+def test_empty_tiles_are_made_once_each() -> None:
+    """Inside, on four borders and in four corners: nine of 25, whatever the size of the image."""
+    tiles = _tiles._grid(torch.zeros(1, 5, 320, 320))
+    assert len({tile.name for row in tiles for tile in row}) == 9
+    assert sum(len(row) for row in tiles) == 25
+
+
+def test_bf16_makes_the_same_maps_to_rounding() -> None:
+    """Of nets as they are after a warm-up: maps within 1 %, counts too, and gradients of a joint step's loss."""
+    torch.manual_seed(0)
+    nets, blurred = networks(4).float(), blobs(72, 72, (60, 66), (10, 3)).float()
+    initialise(nets, "he")
+    goal = functional.avg_pool2d(blurred[:, 2:3], 4)
+    optimiser = torch.optim.Adam(nets.parameters(), lr=1e-3)
+    made, found = {}, {}
+    for _ in range(20):
+        optimiser.zero_grad()
+        (_made(nets, blurred, bf16=False) - goal).square().sum().backward()
+        optimiser.step()
+    for bf16 in (False, True):
+        made[bf16] = _made(nets, blurred, bf16=bf16)
+        found[bf16] = gradients(nets, (made[bf16] - goal).square(), torch.ones(()))
+    assert made[True].dtype == torch.float32
+    assert 0 < (made[True] - made[False]).norm() < 0.01 * made[False].norm()
+    torch.testing.assert_close(made[True].sum(), made[False].sum(), rtol=0.01, atol=0)
+    for name, expected in found[False].items():
+        assert torch.cosine_similarity(found[True][name].flatten(), expected.flatten(), dim=0) > 0.99, name
+
+
+def _made(nets: nn.ModuleDict, blurred: Tensor, *, bf16: bool) -> Tensor:
+    return _tiles.fuse(nets["fusion"], _tiles.attend(nets["attention"], blurred, blurred, bf16=bf16), bf16=bf16)

@@ -1,0 +1,268 @@
+"""Counting losses: one contract for every kind, and the two that read dots against their formulas, written as loops."""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import linear_sum_assignment, linprog
+from torch import Tensor
+
+from components.config import plugins
+from components.config.options import Choice, check
+from components.config.resolve import with_values
+from components.config.study import Study
+from components.crowd import Batch, Window
+from components.density_maps.gaussian import draw
+from components.losses.shared.dots import counted, places, squared_distances
+from components.losses.shared.transport import potentials
+from components.publish.results import describe_map
+from components.training.assemble import assemble, samples
+from components.workspace.check import mistakes
+from tests import crowds
+from tests.training.test_fit import trained
+
+KINDS = plugins.kinds("loss")
+ON_DOTS = ["bayesian", "dm_count"]
+SIZE, SCALE = (48, 64), 40.0
+WHOLE = Window(0, 0, *SIZE)
+SMALL = {"bayesian": {"sigma": 2}}  # options for small images: the background's d is 3.6 sigmas then
+PEOPLE = [(10.0, 12.0), (11.0, 15.5), (40.0, 20.0), (40.0, 20.0), (64.0, 48.0), (30.5, 3.0)]  # two coincide
+
+
+def loss(kind: str, stride: int = 4, scale: float = SCALE, **options: object):
+    resolved = plugins.resolve("loss", Choice(kind=kind, **options), "test")
+    return plugins.build("loss", kind, resolved, stride=stride, scale=scale)
+
+
+def batch(dots: list, window: Window = WHOLE, flipped: tuple[bool, ...] = (False,)) -> Batch:
+    """The same crop of the same dots, once for each entry of `flipped`."""
+    count = len(flipped)
+    return Batch(
+        images=torch.zeros(count, 3, window.height, window.width, dtype=torch.uint8),
+        flipped=torch.tensor(flipped),
+        numbers=[0] * count,
+        windows=[window] * count,
+        sizes=[SIZE] * count,
+        dots=[torch.tensor(dots, dtype=torch.float64).reshape(-1, 2)] * count,
+        annotations=[],
+    )
+
+
+def guess(rows: int = 12, columns: int = 16, below: float = 0.0) -> Tensor:
+    """A prediction, some of it below zero if asked for, in people per cell."""
+    return (torch.rand(1, 1, rows, columns, dtype=torch.float64) - below) / 20
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dots", [[], PEOPLE[:1], PEOPLE], ids=["none", "one", "six"])
+def test_every_loss_is_finite_one_number_an_image_repeatable_and_has_a_gradient(kind: str, dots: list) -> None:
+    counted, both = loss(kind), batch(dots, flipped=(False, True))
+    predicted = (SCALE * guess(below=0.3)).repeat(2, 1, 1, 1).float().requires_grad_()
+    maps = SCALE * torch.stack([draw(each, 4.0, SIZE)[None] for each in both.dots]) if counted.drawn else None
+    first, again = counted(predicted, maps, both), counted(predicted, maps, both)
+    assert first.shape == (2,)
+    assert first.isfinite().all()
+    assert torch.equal(first, again)
+    first.sum().backward()
+    assert predicted.grad is not None
+    assert predicted.grad.isfinite().all()
+    assert all(each.any() for each in predicted.grad)
+
+
+@pytest.mark.parametrize("kind", ON_DOTS)
+def test_a_mirrored_crop_has_the_loss_of_the_crop(kind: str) -> None:
+    """Dots on borders between cells too, which on the mirrored crop lie on the other side of the border."""
+    window, predicted = Window(8, 16, 32, 40), SCALE * guess(8, 10)
+    dots = [*PEOPLE, (20.0, 16.0), (24.0, 20.0), (16.0, 8.0), (56.0, 40.0)]
+    plain = loss(kind)(predicted, None, batch(dots, window))
+    mirrored = loss(kind)(predicted.flip(-1), None, batch(dots, window, flipped=(True,)))
+    torch.testing.assert_close(plain, mirrored)
+
+
+@pytest.mark.parametrize("kind", ON_DOTS)
+def test_the_scale_of_the_target_does_not_change_the_loss(kind: str) -> None:
+    predicted, one = guess(), batch(PEOPLE)
+    torch.testing.assert_close(loss(kind, scale=1.0)(predicted, None, one), loss(kind)(40 * predicted, None, one))
+
+
+@pytest.mark.parametrize("kind", ON_DOTS)
+def test_a_prediction_that_is_negative_everywhere_recovers(kind: str) -> None:
+    predicted = torch.full((1, 1, 12, 16), -1.0, requires_grad=True)
+    optimiser, counted = torch.optim.Adam([predicted], lr=0.5), loss(kind, **SMALL.get(kind, {}))
+    slower = torch.optim.lr_scheduler.LinearLR(optimiser, 1, 0.01, total_iters=200)
+    for _ in range(200):
+        optimiser.zero_grad()
+        counted(predicted, None, batch(PEOPLE)).sum().backward()
+        optimiser.step()
+        slower.step()
+    assert predicted.sum().item() / SCALE == pytest.approx(len(PEOPLE), abs=0.1)
+
+
+def test_dots_are_those_of_the_crop_as_the_counter_saw_it() -> None:
+    """Half-open cells, the image's far edge within the last, and a dot left of the crop."""
+    window = Window(16, 24, 32, 40)
+    seen, inside = places(batch(PEOPLE, window, flipped=(True,)), 0)
+    assert inside.tolist() == [False, False, True, True, True, False]
+    assert seen[2:5].tolist() == [[24, 4], [24, 4], [0, 32]]
+    counts = counted(batch(PEOPLE, window, flipped=(True,)), 0, 4)
+    assert {tuple(place): counts[tuple(place)].item() for place in counts.nonzero().tolist()} == {(1, 5): 2, (7, 0): 1}
+
+
+def expected_counts(people: np.ndarray, dots: list, sigma: float, margin: float | None) -> np.ndarray:
+    """E[c_n] of each dot, then of the background, by the paper's equations, a cell and a dot at a time."""
+    sums = np.zeros(len(dots) + 1)
+    for row, column in product(*map(range, people.shape)):
+        away = [math.hypot(4 * column + 2 - x, 4 * row + 2 - y) for x, y in dots]
+        likelihoods = [math.exp(-(each**2) / (2 * sigma**2)) for each in away]
+        nearest = dots[int(np.argmin(away))]
+        likelihoods.append(0.0 if margin is None else background(column, row, nearest, sigma, margin))
+        sums += people[row, column] * np.array(likelihoods) / sum(likelihoods)
+    return sums
+
+
+def background(column: int, row: int, nearest: tuple[float, float], sigma: float, margin: float) -> float:
+    """The likelihood of a cell given its dummy background point, placed as in the paper."""
+    cell = np.array([4 * column + 2, 4 * row + 2])
+    direction = (cell - nearest) / np.linalg.norm(cell - nearest)
+    return math.exp(-np.square(cell - (nearest + margin * direction)).sum() / (2 * sigma**2))
+
+
+@pytest.mark.parametrize("ratio", [0.15, None, 0.5])
+@pytest.mark.parametrize("window", [Window(0, 0, *SIZE), Window(8, 16, 32, 40)])
+def test_bayesian_loss_is_that_of_the_papers_equations(ratio: float | None, window: Window) -> None:
+    people = guess(window.height // 4, window.width // 4, below=0.3)
+    dots = [(x - window.left, y - window.top) for x, y in PEOPLE]
+    held = [0 <= x <= window.width and 0 <= y <= window.height for x, y in dots]
+    margin = None if ratio is None else ratio * min(window.height, window.width)
+    *expected, empty = expected_counts(people[0, 0].numpy(), dots, 8.0, margin)
+    by_hand = sum(abs(wanted - each) for wanted, each in zip(held, expected, strict=True)) + abs(empty)
+    ours = loss("bayesian", background=ratio)(SCALE * people, None, batch(PEOPLE, window))
+    assert ours.item() == pytest.approx(by_hand, rel=1e-6)
+
+
+def test_dots_far_from_every_cell_and_cells_far_from_every_dot_have_shares() -> None:
+    """A bandwidth so small that every Gaussian underflows: each cell is its nearest dot's."""
+    shares = loss("bayesian", sigma=0.1, background=None).posterior(torch.tensor([[2.0, 2.0], [90.0, 9.0]]), (3, 20))
+    assert shares.reshape(2, 3, 20)[0].sum(dim=1).tolist() == pytest.approx([11, 11, 11], abs=1)
+    torch.testing.assert_close(shares.sum(dim=0), torch.ones(60))
+
+
+def test_bayesian_gradient_is_right() -> None:
+    counted = loss("bayesian")
+    small = batch(PEOPLE, Window(8, 4, 16, 20))
+    assert torch.autograd.gradcheck(lambda each: counted(each, None, small), guess(4, 5, below=0.5).requires_grad_())
+
+
+def test_count_and_total_variation_are_those_of_the_papers_equations() -> None:
+    people, cells = guess(), np.zeros((12, 16))
+    for x, y in PEOPLE:
+        cells[min(int(y // 4), 11), min(int(x // 4), 15)] += 1
+    total = people.sum().item()
+    distance = sum(abs(a / total - b / 6) for a, b in zip(people.flatten().tolist(), cells.flatten(), strict=True)) / 2
+    ours = loss("dm_count", transport=0, variation=0.5)(SCALE * people, None, batch(PEOPLE))
+    assert ours.item() == pytest.approx(abs(total - 6) + 0.5 * 6 * distance)
+
+
+def test_transport_with_little_entropy_is_the_optimal_plan_of_a_linear_programme() -> None:
+    shares, dots = guess(4, 6)[0, 0], torch.rand(3, 2, dtype=torch.float64) * 16
+    shares[0, 1:4] = 0
+    shares /= shares.sum()
+    costs = squared_distances(dots, (4, 6), 4).numpy()
+    of_dots, of_cells = np.kron(np.eye(3), np.ones(24)), np.kron(np.ones(3), np.eye(24))
+    marginals = np.r_[np.full(3, 1 / 3), shares.numpy().ravel()]
+    plan = linprog(costs.ravel(), A_eq=np.r_[of_dots, of_cells], b_eq=marginals)
+    ours = loss("dm_count", entropy=0.02, iterations=2000).transport(shares, dots)
+    assert ours.item() == pytest.approx(plan.fun, rel=2e-3)
+
+
+def test_transport_from_as_many_cells_as_dots_is_their_assignment() -> None:
+    """On a canvas where the Gibbs kernel of a fixed entropy of 10 px^2 would be zero nearly everywhere."""
+    cells = torch.zeros(60, 80, dtype=torch.float64)
+    cells.view(-1)[torch.randperm(4800)[:12]] = 1 / 12
+    dots = torch.rand(12, 2, dtype=torch.float64) * torch.tensor([320, 240])
+    costs = squared_distances(dots, (60, 80), 4)[:, cells.flatten() > 0]
+    best = costs[linear_sum_assignment(costs.numpy())].mean().item()
+    assert best > 1000
+    assert loss("dm_count").transport(cells, dots).item() == pytest.approx(best, rel=0.02)
+
+
+def test_potentials_of_a_plan_give_each_dot_its_person() -> None:
+    shares = guess()[0, 0].flatten()
+    shares /= shares.sum()
+    costs = squared_distances(torch.tensor(PEOPLE, dtype=torch.float64), (12, 16), 4)
+    of_cells, of_dots = potentials(costs, shares, 7000.0, 50)
+    plan = ((of_cells + of_dots[:, None] - costs) / 7000).exp() * shares / 6
+    torch.testing.assert_close(plan.sum(dim=0), shares)
+    torch.testing.assert_close(plan.sum(dim=1), torch.full((6,), 1 / 6, dtype=torch.float64))
+
+
+def test_dm_count_gradient_is_right() -> None:
+    """Through the algorithm, though potentials are found without a gradient: at their optimum they are the gradient."""
+    counted, small = loss("dm_count", scale=1.0, entropy=100, iterations=100), batch(PEOPLE[:2], Window(8, 4, 16, 20))
+    assert torch.autograd.gradcheck(lambda each: counted(each, None, small), (6 * guess(4, 5)).requires_grad_())
+
+
+def test_cells_below_zero_are_pulled_up_where_people_are_and_never_further_down() -> None:
+    """Beside the gradient of the count, which is -1 in every cell."""
+    predicted = guess()
+    predicted[0, 0, 3, 2] = predicted[0, 0, 0, 15] = -0.2
+    predicted.requires_grad_()
+    loss("dm_count", scale=1.0)(predicted, None, batch([(10, 13)] * 8)).backward()
+    assert predicted.grad[0, 0, 3, 2] < -1
+    assert predicted.grad[0, 0, 0, 15] == -1
+    assert predicted.grad[0, 0, 0, 14] > -1
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    sizes = [(48, 64)] * 16
+    return crowds.write(tmp_path_factory.mktemp("made"), sizes, ["train"] * 12 + ["val"] * 3 + ["test"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_training_with_each_loss_brings_the_error_down(made, kind: str) -> None:
+    counter, counted = {"kind": "mcnn", "optimiser": {"lr": 1e-3}}, {"kind": kind} | SMALL.get(kind, {})
+    plan = crowds.plan(counter=counter, loss=counted, epochs=12)
+    _, states = trained(made, plan)
+    errors = [record["val_mae"] for record in states[-1]["history"]]
+    assert min(errors[-4:]) < 0.5 * errors[0]
+
+
+@pytest.mark.parametrize("kind", ON_DOTS)
+def test_no_density_map_is_made_for_a_loss_on_dots(made, kind: str) -> None:
+    plan = crowds.plan(loss={"kind": kind}, crop=[32, 48])
+    model = assemble(plan, 0)
+    model.density_map.register_forward_pre_hook(lambda *_: pytest.fail("a density map was made"))
+    assert not model.learns_maps
+    assert model(next(samples(plan, 0, *made, 4)[0].batches(1, 2))[0], learn_maps=False).counting.isfinite().all()
+
+
+def test_a_density_map_beside_a_loss_on_dots_is_refused() -> None:
+    plan = crowds.plan({"kind": "refined", "widths": [4]})
+    with pytest.raises(
+        ValueError, match=r"density_map: refined is of no use with loss bayesian.*leave density_map out"
+    ):
+        with_values(plan, {"loss": {"kind": "bayesian"}}, "there")
+
+
+def test_a_study_that_asks_for_both_is_told_and_its_tables_name_the_loss() -> None:
+    pair = {"counter": {"kind": "mcnn"}, "dataset": "crowd", "annotation": "near", "loss": {"kind": "dm_count"}}
+    values = {
+        "study": "dots",
+        "title": "dots",
+        "datasets": {"crowd": {"source": {"kind": "synthetic"}}},
+        "maps": {"near": {"dataset": "crowd", "kernel": {"kind": "fixed"}}},
+        "experiments": {
+            "right": pair | {"title": "right"},
+            "wrong": pair | {"title": "wrong", "density_map": {"kind": "generated"}},
+        },
+        "publish": {"baseline": "right"},
+    }
+    study = check(Study, values, "study")
+    [said] = mistakes(study, "study.yaml")
+    assert said.startswith("study.yaml: experiments.wrong.density_map: generated is of no use with loss dm_count")
+    assert describe_map(study, study.experiments["right"]) == "dots, DM-Count"

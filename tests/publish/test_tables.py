@@ -1,0 +1,115 @@
+"""Tables in three formats, the figures that were published, and what is said of a difference."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+
+import numpy as np
+import pytest
+
+from components.config.options import Choice
+from components.evaluation.metrics import Difference, Estimate
+from components.publish import published, results, tables
+from components.publish.tables import Measured, Table
+
+AWKWARD = Table(
+    "awkward",
+    "50 % of a_b & c",
+    ("Name", "MAE"),
+    (("a|b_{c} <script>", Measured(Estimate(12.345, 1.0, 20.0))), ("\\none ~ $5^2 #1", "-")),
+    ("100 % sure",),
+)
+
+
+def test_markdown_keeps_cells_apart():
+    lines = tables.markdown(AWKWARD).splitlines()
+    assert lines[4] == r"| a\|b_{c} <script> | 12.3 [1.0, 20.0] |"
+    assert lines[-1] == "- 100 % sure"
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines[2:6]} == {3}
+
+
+def test_csv_holds_value_low_and_high_unrounded():
+    rows = list(csv.DictReader(io.StringIO(tables.comma_separated(AWKWARD))))
+    assert rows[0] == {"Name": "a|b_{c} <script>", "MAE": "12.345", "MAE low": "1.0", "MAE high": "20.0"}
+    assert rows[1] == {"Name": "\\none ~ $5^2 #1", "MAE": "-", "MAE low": "", "MAE high": ""}
+
+
+def test_latex_is_escaped_and_in_booktabs():
+    text = tables.latex(AWKWARD)
+    assert r"a\textbar{}b\_\{c\} \textless{}script\textgreater{} & 12.3 [1.0, 20.0] \\" in text
+    assert r"\textbackslash{}none \textasciitilde{} \$5\textasciicircum{}2 \#1 & - \\" in text
+    assert r"\caption{50 \% of a\_b \& c}" in text
+    assert [rule in text for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [True] * 3
+
+
+def test_a_row_of_latex_that_begins_with_a_bracket_is_no_option_of_the_row_above():
+    table = Table("t", "c", ("a", "b"), (("x", "y"), ("[2 cm]", "z"), ("*", "z")))
+    assert r"{}[2 cm] & z \\" in tables.latex(table).splitlines()
+    assert r"{}* & z \\" in tables.latex(table).splitlines()
+
+
+def test_what_could_not_be_measured_is_a_dash():
+    assert str(Measured(Estimate(math.nan, math.nan, math.nan), digits=3)) == "- [-, -]"
+
+
+def test_signed_differences_show_their_sign():
+    assert str(Measured(Estimate(0.25, -1.0, 1.5), digits=2, signed=True)) == "+0.25 [-1.00, +1.50]"
+
+
+@pytest.mark.parametrize(
+    ("section", "counter", "key", "expected"),
+    [
+        ("shanghaitech-a", "mcnn", "generator", [93.5]),
+        ("shanghaitech-a", "csrnet", "refined", [64.2]),
+        ("shanghaitech-b", "csrnet", "generator", [8.1]),
+        ("shanghaitech-b", "mcnn", "fixed_16", [17.3, 18.7]),  # tables 2 and 3 disagree
+        (None, "mcnn", "fixed_4", [96.0, 17.9]),  # both parts
+        ("shanghaitech-b", "mcnn", None, []),
+    ],
+)
+def test_published_cells_are_those_the_paper_prints(section, counter, key, expected):
+    assert [row.mae for row in published.beside(section, counter, key)] == expected
+
+
+def test_every_published_figure_has_a_source_and_the_methods_are_all_there():
+    rows = published.rows()
+    assert all(row.source and row.mae > 0 for row in rows)
+    found = {(row.section, row.table): (row.mae, row.rmse) for row in rows if row.method == "Density map generation"}
+    assert found == {
+        ("shanghaitech-a", "table 7"): (64.7, 97.1),
+        ("shanghaitech-b", "table 8"): (8.1, 13.6),
+        ("ucf-qnrf", "table 9"): (101, 176),
+        ("worldexpo", "table 10"): (9.5, None),
+    }
+
+
+def test_the_average_of_a_row_of_worldexpo_is_that_of_its_scenes():
+    rows = {row.method: row for row in published.section("worldexpo")}
+    generation = rows["Density map generation"]
+    assert np.mean(generation.scenes) == pytest.approx(generation.mae, abs=0.05)
+
+
+def test_an_unknown_section_is_named_with_those_there_are():
+    with pytest.raises(ValueError, match=r"no section 'mars'; it has .*shanghaitech-a"):
+        published.section("mars")
+
+
+@pytest.mark.parametrize(
+    ("interval", "seeds", "said"),
+    [
+        ((-3, -5, -1), 3, "yes: fewer errors"),
+        ((3, 1, 5), 3, "yes: more errors"),
+        ((-3, -5, 1), 3, "no: the interval holds 0"),
+        ((-3, -5, -1), 1, "no: one seed cannot tell"),
+    ],
+)
+def test_a_verdict_is_read_off_the_interval(interval, seeds, said):
+    assert results.verdict(Difference(Estimate(*interval), dict.fromkeys(range(seeds), 0.0))) == said
+
+
+def test_an_option_inside_another_is_written_behind_its_name():
+    choice = Choice(kind="mcnn", channels=1, optimiser={"lr": 0.001, "kind": "adam"})
+    assert results.describe(choice) == "mcnn, channels 1, optimiser lr 0.001 kind adam"

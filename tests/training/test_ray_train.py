@@ -1,0 +1,195 @@
+"""Ray Train around `fit`, with real workers: killed ones, a killed driver, two of them, and state on S3."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import numpy as np
+import psutil
+import pytest
+import torch
+from moto.server import ThreadedMotoServer
+
+from components.config.resolve import Plan
+from components.evaluation.score import score
+from components.training import ray_train
+from components.training.assemble import assemble, samples
+from components.training.fit import fit
+from tests import crowds
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.slow
+
+CPUS = os.cpu_count() or 1
+SIZES = [(96, 128)] * 10
+SPLITS = ["train"] * 6 + ["val"] * 3 + ["test"]
+GENERATED = {"kind": "generated", "sigmas": [1, 4], "warm_up": 1, "update_every": 2}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> tuple[Path, Path]:
+    return crowds.write(tmp_path_factory.mktemp("made"), SIZES, SPLITS)
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[Any]:
+    """A client of an S3 server on loopback, at which the environment points, with one bucket."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        environment.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            environment.setenv(name, "test")
+        client = boto3.client("s3")
+        client.create_bucket(Bucket="crowds")
+        yield client
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def ray_cluster(s3) -> Iterator[None]:
+    """One cluster for all tests that need none of their own; its workers know the S3 server."""
+    with ray_train.cluster():
+        yield
+
+
+def plain(plan: Plan, made: tuple[Path, Path]) -> dict:
+    """The same training without Ray, with as many threads as a lone worker has."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(CPUS)
+    try:
+        model = assemble(plan, 0)
+        training, validation = samples(plan, 0, *made, model.stride)
+        return fit(model, training, validation, plan.training, report=lambda record, state: None)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def trained(plan: Plan, made: tuple[Path, Path], storage: object, progress: Callable | None = None) -> dict:
+    heard = progress or (lambda epochs, record: None)
+    return ray_train.train(plan, 0, *made, storage=str(storage), name="run", progress=heard)[0]
+
+
+def assert_same(first: dict, second: dict) -> None:
+    assert first["epoch"] == second["epoch"]
+    assert [each["val_mae"] for each in first["history"]] == [each["val_mae"] for each in second["history"]]
+    for part in ("model", "best"):
+        ours, theirs = (state[part] if part == "model" else state[part]["model"] for state in (first, second))
+        assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+
+
+def workers() -> list[psutil.Process]:
+    """Of this test's own cluster: another one may train on the same machine."""
+    below = psutil.Process().children(recursive=True)
+    return [process for process in below if process.is_running() and process.name().startswith("ray::RayTrainW")]
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_run_goes_on_after_its_worker_was_killed_and_ends_bit_for_bit_the_same(made, tmp_path) -> None:
+    plan, killed, epochs = crowds.plan(GENERATED, epochs=12), [], []
+
+    def kill_once(done: float, record: dict | None) -> None:
+        if record:
+            epochs.append(record["epoch"])
+        if record and record["epoch"] == 4 and not killed:
+            killed.extend(process.pid for process in workers())
+            for pid in killed:
+                os.kill(pid, signal.SIGKILL)
+
+    state = trained(plan, made, tmp_path, kill_once)
+    assert killed
+    assert sorted(set(epochs)) == list(range(1, 13))
+    assert epochs.count(1) == 1  # it went on from a later epoch than the first
+    assert_same(state, plain(plan, made))
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+from components.training import distributed
+from components.config.resolve import Plan
+plan = Plan.model_validate_json(sys.argv[1])
+said = lambda epochs, record: print(record["epoch"], flush=True) if record else None
+with ray_train.cluster():
+    ray_train.train(plan, 0, Path(sys.argv[2]), Path(sys.argv[3]), storage=sys.argv[4], name="run", progress=said)
+"""
+
+
+def test_a_run_goes_on_after_its_driver_was_ended(made, tmp_path) -> None:
+    """By Ctrl-C, and then again by a kill."""
+    plan, heard = crowds.plan(epochs=18), []
+    command = [sys.executable, "-c", DRIVER, plan.model_dump_json(), *map(str, made), str(tmp_path)]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    for number, last in ((signal.SIGINT, 4), (signal.SIGKILL, 10)):
+        with subprocess.Popen(command, cwd=ROOT, start_new_session=True, **streams) as driver:
+            assert driver.stdout
+            for line in driver.stdout:
+                heard.append(int(line))
+                if heard[-1] == last:
+                    os.kill(driver.pid, number)
+                    break
+        assert driver.returncode == -number  # of Ctrl-C, Python's own end: not 0, nor an exit without a word
+    with ray_train.cluster():
+        state = trained(plan, made, tmp_path, lambda done, record: heard.append(record["epoch"]) if record else None)
+    assert heard.count(1) == 1  # it went on from a later epoch than the first, both times
+    assert heard[-1] == 18
+    assert_same(state, plain(plan, made))
+
+
+@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.skipif(CPUS < 2, reason="two workers need two CPUs")
+def test_two_workers_train_as_one_does_and_count_every_validation_image_once(made, tmp_path) -> None:
+    one = plain(crowds.plan(GENERATED, epochs=2, batch_size=4), made)
+    plan = crowds.plan(GENERATED, epochs=2, batch_size=4, workers=2)
+    two = trained(plan, made, tmp_path)
+    losses = [[record["loss"] for record in state["history"]] for state in (one, two)]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)
+    model = assemble(plan, 0)
+    model.load_state_dict(two["model"])
+    validation = samples(plan, 0, *made, 4)[1]
+    scores = score(model.predict, validation.scored(range(3)), 4)
+    expected = np.mean([abs(each.truth - each.prediction) for each in scores])
+    assert two["history"][-1]["val_mae"] == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_finished_run_is_only_read_until_it_is_forgotten_also_on_s3(made, s3) -> None:
+    plan, epochs = crowds.plan(epochs=1), []
+    heard = lambda done, record: epochs.append(record) if record else None  # noqa: E731
+    first = trained(plan, made, "s3://crowds/training", heard)
+    assert any(key.startswith("training/run/") and key.endswith(ray_train.STATE) for key in keys(s3))
+    assert_same(trained(plan, made, "s3://crowds/training", heard), first)
+    assert len(epochs) == 1
+    ray_train.forget("s3://crowds/training", "run")
+    assert not any(key.startswith("training/run/") for key in keys(s3))
+
+
+def keys(client: Any) -> list[str]:
+    return [item["Key"] for item in client.list_objects_v2(Bucket="crowds").get("Contents", [])]
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_more_workers_than_cpus_are_refused_in_one_line(made, tmp_path) -> None:
+    with pytest.raises(ValueError, match=r"training\.workers: 99 need as many CPUs"):
+        trained(crowds.plan(workers=99), made, tmp_path)
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_divergence_on_a_worker_is_a_mistake_said_once(made, tmp_path) -> None:
+    diverging = {"kind": "mcnn", "optimiser": {"kind": "sgd", "lr": 1e9}}
+    with pytest.raises(ValueError, match=r"diverged.*counter\.optimiser\.lr"):
+        trained(crowds.plan(counter=diverging, epochs=2), made, tmp_path)
+
+
+def test_a_mistake_is_told_before_ray_is_asked(made, tmp_path) -> None:
+    with pytest.raises(ValueError, match=r"training\.crop"):
+        trained(crowds.plan(crop=[33, 32]), made, tmp_path)
