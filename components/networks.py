@@ -1,4 +1,4 @@
-"""How the weights of every network start, and in which precision a network of density maps is computed."""
+"""Initialisation of every network, precision of the networks that make density maps, and parts that they share."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ Precision = Literal["auto", "fp32", "bf16"]
 
 
 def in_bf16(precision: Precision, device: torch.device) -> bool:
-    """Whether convolutions are computed in bfloat16: with "auto", where the processor multiplies in it."""
+    """Whether convolutions are computed in bfloat16: with "auto", if the processor multiplies in it."""
     if precision != "auto":
         return precision == "bf16"
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("avx512_bf16"))
 
 
 def autocast(bf16: bool, device: torch.device) -> torch.autocast:
-    """Where convolutions of float32 are computed in bfloat16, if `bf16`. Weights are rounded anew by each layer that
-    is called, so that gradients of many calls add up in float32."""
+    """A context in which convolutions of float32 are computed in bfloat16, if `bf16`. Each call of a layer rounds the
+    weights anew, so that the gradients of many calls add up in float32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=bf16, cache_enabled=False)
 
 
 def initialise(module: nn.Module, how: Initialisation) -> None:
-    """Start every convolution: "he" (He et al. 2015, fan in) and "normal" (N(0, 0.01)) set the biases to zero.
+    """Initialise every convolution: "he" (He et al. 2015, fan in) and "normal" (N(0, 0.01)) set the biases to zero.
 
-    "default" leaves PyTorch's own, whose random biases drown the dots in a generator."""
+    "default" keeps PyTorch's, whose random biases hide the dots in a generator."""
     for layer in module.modules():
         if not isinstance(layer, nn.Conv2d) or how == "default":
             continue
@@ -43,7 +43,7 @@ def initialise(module: nn.Module, how: Initialisation) -> None:
 
 
 def relu_convolutions(features: tuple[int, ...]) -> list[nn.Module]:
-    """C(features[1], 3)-C(features[2], 3)-... on features[0] channels: 3 x 3, size kept, a ReLU behind each."""
+    """C(features[1], 3)-C(features[2], 3)-... on features[0] channels: 3 x 3, same size, with a ReLU after each."""
     parts: list[nn.Module] = []
     for narrow, wide in pairwise(features):
         parts += [nn.Conv2d(narrow, wide, 3, padding=1), nn.ReLU(inplace=True)]

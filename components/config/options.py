@@ -1,4 +1,4 @@
-"""What every set of options is made of, and how a mistake in one is said: the place, the key, and what is allowed."""
+"""Sets of options, and how a mistake in one is reported: the place, the key, and what is allowed."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ class Options(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_switch_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """`epochs: yes` would be one epoch."""
-        switches = [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, bool)]
-        if switches and not _takes_switches(cls.model_fields[str(info.field_name)].annotation):
-            raise UserError(f"must not be {str(switches[0]).lower()}, which is for options that are on or off")
+    def _refuse_booleans(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse true and false where a number is expected: `epochs: yes` would be one epoch."""
+        booleans = [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, bool)]
+        if booleans and not _takes_booleans(cls.model_fields[str(info.field_name)].annotation):
+            raise UserError(f"must not be {str(booleans[0]).lower()}, which is for options that are on or off")
         return value
 
 
-def _takes_switches(annotation: Any) -> bool:
-    return annotation in (bool, Any) or any(_takes_switches(each) for each in get_args(annotation))
+def _takes_booleans(annotation: Any) -> bool:
+    return annotation in (bool, Any) or any(_takes_booleans(each) for each in get_args(annotation))
 
 
 class Choice(BaseModel):
@@ -56,6 +56,10 @@ def check(schema: type[T], values: Any, where: str) -> T:
     try:
         return schema.model_validate(values)
     except ValidationError as error:
+        for detail in error.errors():
+            cause = detail.get("ctx", {}).get("error")
+            if isinstance(cause, ValueError) and not isinstance(cause, UserError):
+                raise cause from None  # a bug in a validator
         raise UserError("\n".join(_line(where, schema, detail) for detail in error.errors())) from None
 
 
@@ -73,8 +77,8 @@ def _line(where: str, schema: type[BaseModel], detail: Any) -> str:
     return f"{place}: {_message(detail)}"
 
 
-def _nested(schema: Any, path: tuple[str | int, ...]) -> type[BaseModel]:
-    """The schema that stands at a place in another: a field's, or that of a mapping's values."""
+def _nested(schema: Any, path: tuple[str | int, ...]) -> Any:
+    """The schema of a field, or of a mapping's values, at a path within another schema."""
     for part in path:
         inside = schema.model_fields[part].annotation if hasattr(schema, "model_fields") else schema
         schema = inside if hasattr(schema, "model_fields") else get_args(schema)[-1]
@@ -82,7 +86,7 @@ def _nested(schema: Any, path: tuple[str | int, ...]) -> type[BaseModel]:
 
 
 def _message(detail: Any) -> str:
-    """What pydantic found, in the words of YAML where it has those of Python."""
+    """What pydantic found, with YAML's words for types in place of Python's."""
     kind, written = detail["type"], f", not {detail['input']!r}"
     if kind in ("too_short", "too_long"):
         most = kind == "too_long"

@@ -34,20 +34,21 @@ def resolve(family: str, choice: Choice, where: str, preset: str = "stable") -> 
     if choice.kind not in kinds(family):
         raise UserError(f"{where}: there is no {family} {choice.kind!r}; kinds: {', '.join(kinds(family))}")
     schema, presets = options(family, choice.kind), getattr(_module(family, choice.kind), "PRESETS", {})
-    return check(schema, _over(_defaults(schema), presets.get(preset, {}), choice.options), where)
+    return check(schema, _merge(_defaults(schema), presets.get(preset, {}), choice.options), where)
 
 
 def options(family: str, kind: str) -> type[Options]:
     """The schema of a kind's options."""
-    return _module(family, kind).Params
+    schema: type[Options] = _module(family, kind).Params
+    return schema
 
 
-def obtain(kind: str) -> str:
-    """What to do about a data set that is not there: what its folder holds, and who publishes it."""
+def how_to_obtain(kind: str) -> str:
+    """What to do about a data set that is absent: what its folder must hold, and who publishes it."""
     module = _module("dataset", kind)
     if not hasattr(module, "FROM"):
         return "set it to the one that holds the data set"
-    return f"it is to hold {module.LAYOUT}; get the data set from {module.FROM}, or set root to where it lies"
+    return f"it must hold {module.LAYOUT}; get the data set from {module.FROM}, or set root to where it lies"
 
 
 def build(family: str, kind: str, options: Options, **context: Any) -> Any:
@@ -58,8 +59,8 @@ def build(family: str, kind: str, options: Options, **context: Any) -> Any:
 def recognise(folder: Path) -> list[Choice]:
     """Every data set that a folder seems to be, without its `root`."""
     modules = {kind: _module("dataset", kind) for kind in kinds("dataset")}
-    askable = {kind: module.recognise for kind, module in modules.items() if hasattr(module, "recognise")}
-    found = [(kind, options) for kind, ask in askable.items() for options in ask(folder)]
+    recognisers = {kind: module.recognise for kind, module in modules.items() if hasattr(module, "recognise")}
+    found = [(kind, options) for kind, recognise in recognisers.items() for options in recognise(folder)]
     return [Choice.model_validate({"kind": kind} | options) for kind, options in found]
 
 
@@ -71,13 +72,13 @@ def _defaults(schema: type[Options]) -> dict[str, Any]:
     }
 
 
-def _over(*layers: dict[str, Any]) -> dict[str, Any]:
-    """Options over options, key by key, also inside such as `optimiser`: writing one leaves the others as they were."""
+def _merge(*layers: dict[str, Any]) -> dict[str, Any]:
+    """Merge options, later ones first, key by key, also inside sets such as `optimiser`."""
     merged: dict[str, Any] = {}
     for layer in layers:
         for key, value in layer.items():
             below = merged.get(key)
-            merged[key] = _over(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+            merged[key] = _merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
     return merged
 
 

@@ -1,29 +1,39 @@
-"""The schema of `params/<study>/study.yaml`: frozen, typed, and unknown keys refused.
+"""The schema of `params/<study>/study.yaml`: frozen, typed, and unknown keys are refused.
 
-A study names data sets, annotation maps, experiments and searches. Names are DVC's entry names too, so they match
-`[a-z0-9-]+`: nothing else of params ever reaches a shell line."""
+A study names data sets, annotation maps, experiments and searches. Their names become entries of `dvc.yaml`, so they
+match `[a-z0-9-]+`: nothing else of params ever reaches a shell line.
+
+**Defaults of all experiments** stand once at the top of a study: `preset`, `seeds`, `dataset`, `counter`, `training`.
+An experiment may override each of them: `counter` and `training` are merged key by key, the others are replaced.
+
+**`extends: table-3`** takes over what another study of params/ says, all but its `study` and `title`. The study's own
+keys are merged into that: mappings key by key; lists, numbers and strings are replaced; and `null` removes what the
+other study has.
+
+In both, a mapping that names another `kind` replaces the whole mapping, since options belong to a kind."""
 
 from __future__ import annotations
 
 import math
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, PositiveInt, model_validator
 
-from components.config.options import Choice, Options, check
+from components.config.options import Choice, Options
 from components.errors import UserError
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
+Name = Annotated[str, Field(pattern=NAME)]
 Preset = Literal["paper", "stable"]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what every generator of random numbers takes
-SEARCHED = ("counter", "density_map", "loss", "training")
-OWN = {"training.epochs", "training.validate_every", "training.workers"}  # a search has these itself
+SEARCHABLE = ("counter", "density_map", "loss", "training")  # what keys of a search space begin with
+SET_BY_SEARCH = {"training.epochs", "training.validate_every", "training.workers"}
+WORDS = {"title", "published"}  # keys of an experiment that change no number
 
 
 class Split(Options):
-    """Shares of the images. `test` is used only where the data set has no test half of its own."""
+    """Shares of the images. `test` is used only where the data set has no test split of its own."""
 
     val: float = Field(0.2, gt=0, lt=1)
     test: float = Field(0.2, gt=0, lt=1)
@@ -35,6 +45,7 @@ class DatasetEntry(Options):
 
     source: Choice
     longest_side: int | None = Field(None, ge=16, description="images larger than this are scaled down, dots too")
+    objects: str = Field("people", min_length=1, description="what is counted")
     split: Split = Split()
 
 
@@ -48,7 +59,7 @@ class MapEntry(Options):
 class Training(Options):
     """What the loop reads; how each network is updated stands in that network's own options.
 
-    `schedule` "cosine" takes every learning rate down to nothing over the epochs, along half a cosine."""
+    `schedule` "cosine" lowers every learning rate to zero over the epochs, along half a cosine."""
 
     epochs: int = Field(100, ge=1)
     batch_size: int = Field(8, ge=1)
@@ -66,7 +77,7 @@ class Training(Options):
 class Experiment(Options):
     """One row of a table: a counter, what it learns from, and the seeds it is trained with."""
 
-    title: str = Field(min_length=1)
+    title: str = Field(min_length=1, description="without one, the experiment's name")
     dataset: Name
     counter: Choice
     annotation: Name = Field(description="an entry of `maps`")
@@ -78,7 +89,7 @@ class Experiment(Options):
     published: str | None = Field(None, description="the row of the paper that this one stands beside")
 
     @model_validator(mode="after")
-    def _different_seeds(self) -> Experiment:
+    def _check_seeds(self) -> Experiment:
         if len(set(self.seeds)) < len(self.seeds):
             raise UserError(f"seeds: {list(self.seeds)} names a seed twice")
         return self
@@ -92,7 +103,7 @@ class Dimension(Options):
     choice: tuple[Any, ...] | None = Field(None, min_length=1)
 
     @model_validator(mode="after")
-    def _exactly_one(self) -> Dimension:
+    def _check_range(self) -> Dimension:
         if sum(value is not None for value in (self.loguniform, self.uniform, self.choice)) != 1:
             raise UserError("give exactly one of loguniform: [low, high], uniform: [low, high], choice: [...]")
         low, high = self.loguniform or self.uniform or (1, 2)
@@ -118,14 +129,14 @@ class Search(Options):
     space: dict[str, Dimension] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _possible(self) -> Search:
+    def _check_space(self) -> Search:
         if self.grace_epochs > self.epochs:
             raise UserError(f"grace_epochs ({self.grace_epochs}) must not be more than epochs ({self.epochs})")
         for key in self.space:
-            if key in OWN:
-                raise UserError(f"space: {key} is the search's own; see its `epochs` and `concurrent`")
-            if key.split(".")[0] not in SEARCHED:
-                raise UserError(f"space: {key} is not to be searched; keys begin with {', '.join(SEARCHED)}")
+            if key in SET_BY_SEARCH:
+                raise UserError(f"space: {key} is set by the search itself: see its `epochs` and `concurrent`")
+            if key.split(".")[0] not in SEARCHABLE:
+                raise UserError(f"space: {key} cannot be searched; keys begin with {', '.join(SEARCHABLE)}")
         return self
 
 
@@ -146,58 +157,85 @@ class Publish(Options):
     )
 
 
-class Study(Options):
-    """Everything in one `study.yaml`."""
+class Defaults(Options):
+    """What the experiments of a study share: said once, at the study's top."""
+
+    preset: Preset = "stable"
+    seeds: tuple[Seed, ...] = Field((0,), min_length=1)
+    dataset: Name | None = None
+    counter: Choice | None = None
+    training: Training = Training()
+
+
+class Study(Defaults):
+    """Everything in one `study.yaml`. Its experiments hold the study's defaults, each where it says nothing else."""
 
     study: Name
     title: str
+    extends: Name | None = Field(None, description="the study of params/ that was merged in")
     datasets: dict[Name, DatasetEntry] = Field(min_length=1)
     maps: dict[Name, MapEntry] = Field(min_length=1)
-    training: Training = Training()
     experiments: dict[Name, Experiment] = Field(min_length=1)
     searches: dict[Name, Search] = Field({})
     publish: Publish
 
+    @model_validator(mode="before")
+    @classmethod
+    def _apply_defaults(cls, values: Any) -> Any:
+        """Merge each experiment into the study's defaults; what is no mapping is left for the schema to refuse."""
+        experiments = values.get("experiments")
+        if not isinstance(experiments, dict):
+            return values
+        shared = {key: values[key] for key in Defaults.model_fields if key in values}
+        whole = {
+            name: merge({"title": name, **shared}, own) if isinstance(own, dict) else own
+            for name, own in experiments.items()
+        }
+        return {**values, "experiments": whole}
+
     @model_validator(mode="after")
-    def _different_titles(self) -> Study:
-        named: dict[str, str] = {}
+    def _check_titles(self) -> Study:
+        titles: dict[str, str] = {}
         for name, experiment in self.experiments.items():
-            if (other := named.setdefault(experiment.title, name)) != name:
-                raise UserError(f"experiments.{name}.title: is that of {other}, and no table would tell them apart")
+            if (other := titles.setdefault(experiment.title, name)) != name:
+                raise UserError(f"experiments.{name}.title: is also that of {other}: tables could not tell them apart")
         return self
 
     @model_validator(mode="after")
-    def _references(self) -> Study:
+    def _check_references(self) -> Study:
         for name, entry in self.maps.items():
-            _known(f"maps.{name}.dataset", entry.dataset, self.datasets)
+            _check_defined(f"maps.{name}.dataset", entry.dataset, self.datasets)
         for name, experiment in self.experiments.items():
-            _known(f"experiments.{name}.dataset", experiment.dataset, self.datasets)
-            _known(f"experiments.{name}.annotation", experiment.annotation, self.maps)
+            _check_defined(f"experiments.{name}.dataset", experiment.dataset, self.datasets)
+            _check_defined(f"experiments.{name}.annotation", experiment.annotation, self.maps)
             if self.maps[experiment.annotation].dataset != experiment.dataset:
                 raise UserError(f"experiments.{name}.annotation: {experiment.annotation} is drawn for another data set")
-            self._check_source(name)
+            self._check_frozen(name)
         for name, search in self.searches.items():
-            _known(f"searches.{name}.experiment", search.experiment, self.experiments)
-            if source := self.source(search.experiment):
-                raise UserError(f"searches.{name}.experiment: {search.experiment} takes maps of {source}; search that")
-        _known("publish.baseline", self.publish.baseline, {**self.experiments, **self.publish.pooled})
+            _check_defined(f"searches.{name}.experiment", search.experiment, self.experiments)
+            if source := self.frozen_from(search.experiment):
+                raise UserError(
+                    f"searches.{name}.experiment: {search.experiment} takes the maps of {source}; search that instead"
+                )
+        _check_defined("publish.baseline", self.publish.baseline, {**self.experiments, **self.publish.pooled})
         for base, names in self.publish.compared.items():
             for name in (base, *names):
-                _known(f"publish.compared.{base}", name, self.experiments)
+                _check_defined(f"publish.compared.{base}", name, self.experiments)
             if base == self.publish.baseline:
                 raise UserError(f"publish.compared.{base}: is the baseline, with which every experiment is compared")
         for title, names in self.publish.pooled.items():
             self._check_pool(f"publish.pooled.{title}", names)
         return self
 
-    def source(self, name: str) -> str | None:
-        """The experiment whose runs, seed by seed, made the density map of an experiment: the one its `run` names."""
+    def frozen_from(self, name: str) -> str | None:
+        """The experiment of this study whose runs make the density maps of experiment `name`: the one that the option
+        `run` of its density map names. A seed takes the run with the same seed."""
         run = self.experiments[name].density_map.options.get("run")
         return run if isinstance(run, str) and run in self.experiments else None
 
     def _check_pool(self, where: str, names: tuple[str, ...]) -> None:
         for name in names:
-            _known(where, name, self.experiments)
+            _check_defined(where, name, self.experiments)
         folds = [self.experiments[name] for name in names]
         if len(folds) < 2:
             raise UserError(f"{where}: must name two experiments or more")
@@ -206,53 +244,33 @@ class Study(Options):
         if not set.intersection(*(set(fold.seeds) for fold in folds)):
             raise UserError(f"{where}: no seed is common to all of these experiments; give them the same `seeds`")
 
-    def _check_source(self, name: str) -> None:
-        source, where = self.source(name), f"experiments.{name}.density_map.run"
+    def _check_frozen(self, name: str) -> None:
+        source, where = self.frozen_from(name), f"experiments.{name}.density_map.run"
         if source is None:
             return
-        if self.source(source):
-            raise UserError(f"{where}: {source} takes its own maps of {self.source(source)}; name that")
+        if first := self.frozen_from(source):
+            raise UserError(f"{where}: {source} itself takes the maps of {first}; name {first}")
         if missing := set(self.experiments[name].seeds) - set(self.experiments[source].seeds):
             raise UserError(f"{where}: {source} is not trained with seed {min(missing)}, which {name} has")
 
 
-def _known(where: str, name: str, allowed: dict[str, Any]) -> None:
+def merge(below: dict[str, Any], above: dict[str, Any], *, null_removes: bool = False) -> dict[str, Any]:
+    """Merge two mappings: `above` wins, key by key, also inside mappings, unless the two name different kinds.
+
+    With `null_removes`, a null in `above` removes the key that `below` has; otherwise it is a value like others."""
+    if "kind" in below and above.get("kind", below["kind"]) != below["kind"]:
+        return above
+    merged = dict(below)
+    for key, value in above.items():
+        if isinstance(value, dict) and isinstance(below.get(key), dict):
+            merged[key] = merge(below[key], value, null_removes=null_removes)
+        elif value is None and null_removes and key in below:
+            del merged[key]
+        else:
+            merged[key] = value
+    return merged
+
+
+def _check_defined(where: str, name: str, allowed: Mapping[str, Any]) -> None:
     if name not in allowed:
         raise UserError(f"{where}: {name!r} is not defined; defined are {', '.join(sorted(allowed))}")
-
-
-def _in_one_line(error: Exception) -> str:
-    """What is wrong, and in which line where YAML says so."""
-    mark = getattr(error, "problem_mark", None)
-    return f"line {mark.line + 1}: {error.problem}" if mark else " ".join(str(error).split())  # type: ignore[attr-defined]
-
-
-class _Once(yaml.SafeLoader):
-    """YAML in which a key stands once: of two, one would be lost without a word."""
-
-    def __init__(self, stream: str) -> None:
-        super().__init__(stream)
-        self._counted: set[yaml.MappingNode] = set()
-
-    def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Count keys as they are written: this puts what is merged (`<<`) among them, and may come by again."""
-        seen: set[str] = set()
-        for key, _ in node.value if node not in self._counted else ():
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands twice", key.start_mark)
-            seen |= {key.value} if isinstance(key, yaml.ScalarNode) else set()
-        self._counted.add(node)
-        super().flatten_mapping(node)
-
-
-def load_study(path: Path) -> Study:
-    """Read and check one `study.yaml`. Raises UserError, which names the file and the key."""
-    try:
-        values = yaml.load(path.read_text(), _Once)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; `dotfield studies` lists the studies") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: is not YAML: {_in_one_line(error)}") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: must be a mapping of keys, not {type(values).__name__}")
-    return check(Study, values, str(path))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from components.config import plugins
-from components.config.options import Choice, check
-from components.config.resolve import plan
-from components.config.study import Study, load_study
-from tests.conftest import ROOT
+from components.config.load import load_study
+from components.config.options import check
+from components.config.study import Study
+from components.errors import UserError
 
-STUDIES = sorted(path.parent.name for path in (ROOT / "params").glob("*/study.yaml"))
 SMALL: dict[str, Any] = {
     "study": "small",
     "title": "A small study",
@@ -51,23 +48,20 @@ def changed(path: str, value: object) -> dict[str, Any]:
     return study
 
 
-@pytest.mark.parametrize("name", STUDIES)
-def test_every_committed_study_is_right_down_to_its_options(name: str) -> None:
-    study = load_study(ROOT / "params" / name / "study.yaml")
-    assert study.study == name
-    assert [plan(study, experiment).experiment for experiment in study.experiments] == list(study.experiments)
-
-
 @pytest.mark.parametrize(
     ("path", "value", "said"),
     [
-        ("experimens", {}, r"experimens: there is no such option; allowed: study, title, datasets"),
+        (
+            "experimens",
+            {},
+            r"experimens: there is no such option; allowed: preset, seeds, dataset, ",
+        ),
         ("training.epochs", True, r"training\.epochs: must not be true"),
         ("training.target_scale", False, r"training\.target_scale: must not be false"),
         ("experiments.fixed.seeds", [True], r"seeds: must not be true"),
         ("datasets.crowd.split", {"vall": 1}, r"split\.vall: there is no such option; allowed: val, test, seed"),
         ("searches.beta.space", {"density_map.beta": {"uniforn": [0, 1]}}, r"allowed: loguniform, uniform, choice"),
-        ("experiments.other.title", "fixed", r"experiments\.other\.title: is that of fixed"),
+        ("experiments.other.title", "fixed", r"experiments\.other\.title: is also that of fixed"),
         ("experiments.other.title", "", r"title: String should have at least 1 character"),
         ("training.epoch", 3, r"training\.epoch: there is no such option"),
         ("training.epochs", "many", r"training\.epochs: .*integer.*, not 'many'"),
@@ -82,7 +76,7 @@ def test_every_committed_study_is_right_down_to_its_options(name: str) -> None:
         ("searches.beta.space", {"a": {"uniform": [0, 1], "choice": [1]}}, r"exactly one of loguniform"),
         ("searches.beta.space", {"a": {"loguniform": [0, 1]}}, r"low > 0 where it is loguniform"),
         ("searches.beta.space", {"a": {"uniform": [2, 1]}}, r"low < high"),
-        ("searches.beta.space", {"training.epochs": {"choice": [1]}}, r"is the search's own"),
+        ("searches.beta.space", {"training.epochs": {"choice": [1]}}, r"is set by the search itself"),
         ("searches.beta.grace_epochs", 11, r"grace_epochs \(11\) must not be more than epochs \(10\)"),
         ("experiments.fixed.seeds", [-1], r"seeds\.0: .*greater than or equal to 0"),
         ("training.crop", [-8, 8], r"training\.crop\.0: .*greater than 0, not -8"),
@@ -91,8 +85,16 @@ def test_every_committed_study_is_right_down_to_its_options(name: str) -> None:
         ("searches.beta.space", {"a": {"choice": []}}, r"space\.a\.choice: .*at least 1"),
         ("experiments.fixed.seeds", [2**63], r"seeds\.0: .*less than 4294967296"),
         ("searches.beta.seed", 2**32, r"searches\.beta\.seed: .*less than 4294967296"),
-        ("searches.beta.space", {"training.workers": {"choice": [1]}}, r"training\.workers is the search's own"),
-        ("searches.beta.space", {"dataset": {"choice": ["a"]}}, r"space: dataset is not .*counter, density_map, loss"),
+        (
+            "searches.beta.space",
+            {"training.workers": {"choice": [1]}},
+            r"workers is set by the search itself",
+        ),
+        (
+            "searches.beta.space",
+            {"dataset": {"choice": ["a"]}},
+            r"space: dataset cannot be searched; .*counter, ",
+        ),
         ("datasets.crowd.source", "synthetic", r"source: must be a mapping of keys, not 'synthetic'$"),
         ("datasets", [1], r"datasets: must be a mapping of keys, not \[1\]$"),
         ("datasets", {}, r"datasets: must have at least 1 entry$"),
@@ -100,6 +102,10 @@ def test_every_committed_study_is_right_down_to_its_options(name: str) -> None:
         ("experiments.fixed.seeds", 3, r"seeds: must be a list, not 3$"),
         ("experiments.fixed.seeds", [], r"seeds: must have at least 1 entry$"),
         ("training.crop", [8, 8, 3], r"crop: must have at most 2 entries, not \[8, 8, 3\]$"),
+        ("seeds", [1, -1], r"study\.yaml: seeds\.1: .*greater than or equal to 0, not -1$"),
+        ("counter", {"lr": 1}, r"study\.yaml: counter\.kind: is missing$"),
+        ("preset", "best", r"study\.yaml: preset: [^\n]*'paper' or 'stable', not 'best'$"),
+        ("extends", "Table 3", r"study\.yaml: extends: there is no study 'Table 3' \("),
         ("publish.baseline", "plain", r"publish\.baseline: 'plain' is not defined; defined are fixed, other"),
         ("publish.compared", {"other": ["plain"]}, r"publish\.compared\.other: 'plain' is not defined"),
         ("publish.compared", {"fixed": ["other"]}, r"publish\.compared\.fixed: is the baseline"),
@@ -108,70 +114,9 @@ def test_every_committed_study_is_right_down_to_its_options(name: str) -> None:
 def test_a_mistake_is_named_with_its_place(tmp_path: Path, path: str, value: object, said: str) -> None:
     file = tmp_path / "study.yaml"
     file.write_text(yaml.safe_dump(changed(path, value)))
-    with pytest.raises(ValueError, match=said) as error:
+    with pytest.raises(UserError, match=said) as error:
         load_study(file)
     assert str(error.value).startswith(str(file))
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        ("a: [", "is not YAML"),
-        ("a:\n\tb", r"study\.yaml: is not YAML: line 2: found character .* cannot start any token$"),
-        ("a: \0", r"is not YAML: unacceptable character[^\n]*$"),
-        ("- a", "must be a mapping"),
-        ("", "must be a mapping"),
-        ("maps: {}\nmaps: {}", r"is not YAML: line 2: 'maps' stands twice$"),
-        ("maps:\n  a: {kind: x}\n  b: 1\n  a: 2", r"is not YAML: line 4: 'a' stands twice$"),
-        ("? [a]\n: 1", r"is not YAML: line 1: found unhashable key$"),
-    ],
-)
-def test_files_that_are_no_study_are_named(tmp_path: Path, content: str, said: str) -> None:
-    (tmp_path / "study.yaml").write_text(content)
-    with pytest.raises(ValueError, match=said):
-        load_study(tmp_path / "study.yaml")
-
-
-def test_a_merged_mapping_may_merge_another_and_say_otherwise(tmp_path: Path) -> None:
-    """YAML's loader puts what is merged among a mapping's own keys, where it is no key that stands twice."""
-    study = deepcopy(SMALL) | {"training": "TRAINING"}
-    study["experiments"] = {"fixed": SMALL["experiments"]["fixed"] | {"training": "OWN"}}
-    text = yaml.safe_dump(study | {"searches": {}}, sort_keys=False)
-    text = text.replace("training: OWN", "training: &own {<<: {epochs: 3}, epochs: 1}", 1)
-    experiments, training = text.index("experiments:"), text.index("training: TRAINING")
-    text = text[:training] + text[experiments:] + "training: {<<: *own, batch_size: 2}\n"
-    (tmp_path / "study.yaml").write_text(text)
-    found = load_study(tmp_path / "study.yaml")
-    assert (found.training.epochs, found.experiments["fixed"].training) == (1, {"epochs": 1})
-
-
-def test_a_missing_study_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"nowhere.*no such file"):
-        load_study(tmp_path / "nowhere" / "study.yaml")
-
-
-def test_an_unknown_kind_lists_those_that_there_are() -> None:
-    study = check(Study, changed("experiments.fixed.counter", {"kind": "mccn"}), "study")
-    with pytest.raises(ValueError, match=r"experiments\.fixed\.counter: there is no counter 'mccn'; kinds: .*mcnn"):
-        plan(study, "fixed")
-
-
-def test_an_unknown_option_of_a_kind_lists_those_that_there_are() -> None:
-    study = check(Study, changed("experiments.fixed.counter", {"kind": "mcnn", "chanels": 1}), "study")
-    with pytest.raises(ValueError, match=r"counter: chanels: there is no such option; allowed: channels, pixels"):
-        plan(study, "fixed")
-
-
-def test_what_is_written_goes_before_the_preset_and_the_preset_before_the_defaults() -> None:
-    study = check(Study, SMALL, "study")
-    plain, paper = plan(study, "fixed"), plan(study, "other")
-    assert (plain.training.epochs, paper.training.epochs) == (5, 7)
-    assert (plain.training.target_scale, paper.training.target_scale) == (None, 1.0)
-    assert plain.counter.options["initialisation"] == "he"
-    assert paper.counter.options["initialisation"] == "normal"
-    assert paper.counter.options["optimiser"]["lr"] == 0.5
-    assert paper.density_map.options["beta"] == 3
-    assert paper.density_map.options["optimiser"]["lr"] == 1e-7
 
 
 def frozen(run: str, seeds: tuple[int, ...] = (0,)) -> dict[str, Any]:
@@ -183,34 +128,72 @@ def frozen(run: str, seeds: tuple[int, ...] = (0,)) -> dict[str, Any]:
 
 def test_a_frozen_map_names_an_experiment_that_has_its_seeds() -> None:
     study = check(Study, frozen("other"), "study")
-    assert [study.source(name) for name in study.experiments] == [None, None, "other"]
-    assert check(Study, frozen("out/old/runs/generated/seed-0"), "study").source("third") is None
-    with pytest.raises(ValueError, match=r"third\.density_map\.run: other is not trained with seed 1, which third has"):
+    assert [study.frozen_from(name) for name in study.experiments] == [None, None, "other"]
+    assert check(Study, frozen("out/old/runs/generated/seed-0"), "study").frozen_from("third") is None
+    with pytest.raises(UserError, match=r"third\.density_map\.run: other is not trained with seed 1, which third has"):
         check(Study, frozen("other", seeds=(0, 1)), "study")
-    with pytest.raises(ValueError, match=r"third\.density_map\.run: third takes its own maps of third"):
+    with pytest.raises(UserError, match=r"third\.density_map\.run: third itself takes the maps of third"):
         check(Study, frozen("third"), "study")
 
 
 def test_what_takes_the_maps_of_another_experiment_is_not_searched() -> None:
     values = frozen("other")
     values["searches"]["beta"] = {"experiment": "third", "space": {"training.flip": {"choice": [True, False]}}}
-    with pytest.raises(ValueError, match=r"searches\.beta\.experiment: third takes maps of other; search that"):
+    with pytest.raises(UserError, match=r"searches\.beta\.experiment: third takes the maps of other; search that"):
         check(Study, values, "study")
 
 
-@pytest.mark.parametrize("family", plugins.FAMILIES)
-def test_a_kind_without_options_starts_from_defaults_or_names_what_is_missing(family: str) -> None:
-    assert plugins.kinds(family)
-    for kind in plugins.kinds(family):
-        missing = [name for name, field in plugins.options(family, kind).model_fields.items() if field.is_required()]
-        said = pytest.raises(ValueError, match=rf"test: {missing[0]}: is missing") if missing else nullcontext()
-        with said:
-            plugins.resolve(family, Choice(kind=kind), "test")
+def shared(**values: object) -> Study:
+    """The small study with defaults for all experiments; `own` stands in its experiment `fixed`."""
+    own = values.pop("own", {})
+    assert isinstance(own, dict)
+    study = changed("experiments.fixed", {"annotation": "drawn", "dataset": "crowd", "counter": {"kind": "mcnn"}} | own)
+    return check(Study, study | values, "study")
 
 
-def test_writing_one_option_of_an_optimiser_leaves_the_others_as_preset_or_default_have_them() -> None:
-    written = Choice(kind="csrnet", weights="none", optimiser={"lr": 1e-6})
-    paper = plugins.resolve("counter", written, "test", "paper")
-    assert paper.optimiser.model_dump() == {"kind": "sgd", "lr": 1e-6, "momentum": 0.95, "weight_decay": 5e-4}
-    stable = plugins.resolve("counter", Choice(kind="mcnn", optimiser={"weight_decay": 1e-4}), "test")
-    assert stable.optimiser.lr == plugins.resolve("counter", Choice(kind="mcnn"), "test").optimiser.lr
+def test_an_experiment_has_the_defaults_of_its_study_where_it_says_nothing() -> None:
+    experiment = {"annotation": "drawn"}
+    defaults = {"preset": "paper", "seeds": [3, 4], "dataset": "crowd", "counter": {"kind": "fcn", "pixels": "unit"}}
+    study = check(Study, changed("experiments.fixed", experiment) | defaults, "study")
+    fixed = study.experiments["fixed"]
+    assert (fixed.title, fixed.preset, fixed.seeds, fixed.dataset) == ("fixed", "paper", (3, 4), "crowd")
+    assert (fixed.counter, fixed.training) == (study.counter, {"epochs": 5, "batch_size": 2})
+    assert fixed.counter.model_dump() == {"kind": "fcn", "pixels": "unit"}
+
+
+def test_an_experiment_overrides_the_defaults_of_its_study() -> None:
+    own = {"preset": "stable", "seeds": [9], "dataset": "crowd", "training": {"epochs": 7, "crop": None}}
+    study = shared(preset="paper", seeds=[3, 4], dataset="other", training={"epochs": 5, "crop": [8, 8]}, own=own)
+    fixed = study.experiments["fixed"]
+    assert (fixed.preset, fixed.seeds, fixed.dataset) == ("stable", (9,), "crowd")
+    assert fixed.training == {"epochs": 7, "crop": None}
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [
+        ({"optimiser": {"lr": 0.5}}, {"kind": "mcnn", "channels": 1, "optimiser": {"lr": 0.5, "momentum": 0.9}}),
+        ({"kind": "mcnn", "channels": 3}, {"kind": "mcnn", "channels": 3, "optimiser": {"lr": 0.1, "momentum": 0.9}}),
+        ({"kind": "fcn", "optimiser": {"lr": 0.5}}, {"kind": "fcn", "optimiser": {"lr": 0.5}}),
+    ],
+)
+def test_counters_are_merged_key_by_key_unless_their_kinds_differ(own: object, expected: object) -> None:
+    counter = {"kind": "mcnn", "channels": 1, "optimiser": {"lr": 0.1, "momentum": 0.9}}
+    values = changed("experiments.fixed.counter", own) | {"counter": counter}
+    assert check(Study, values, "study").experiments["fixed"].counter.model_dump() == expected
+
+
+def test_without_a_default_dataset_and_counter_are_missing() -> None:
+    with pytest.raises(UserError) as error:
+        check(Study, changed("experiments.fixed", {"annotation": "drawn"}), "study")
+    assert str(error.value).splitlines() == [
+        "study: experiments.fixed.dataset: is missing",
+        "study: experiments.fixed.counter: is missing",
+    ]
+
+
+def test_titles_default_to_names_and_must_still_differ() -> None:
+    values = changed("experiments.other.title", "fixed")
+    del values["experiments"]["fixed"]["title"]
+    with pytest.raises(UserError, match=r"experiments\.other\.title: is also that of fixed"):
+        check(Study, values, "study")
