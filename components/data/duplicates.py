@@ -3,7 +3,7 @@
 Two images are copies when their 256-bit hashes (pHash: signs of the lowest 16 x 16 frequencies against their median)
 differ in at most 24 bits, and their 32 x 32 grey thumbnails by at most 20 of 255 grey levels on average. On the
 training halves of ShanghaiTech copies differ in at most 16 bits and all other pairs in more than 60
-(`pytest tests/test_splitting.py -k far_apart`). The thumbnails keep apart flat images, whose hashes say nothing.
+(`pytest tests/data/test_split.py -k far_apart`). The thumbnails keep apart flat images, whose hashes say nothing.
 Cut-outs and mirrored copies are not found."""
 
 from __future__ import annotations
@@ -23,40 +23,39 @@ MOST_GREY = 20.0
 THUMBNAIL = (32, 32)
 
 
-class Look(NamedTuple):
-    """What an image looks like: the bits of its hash (256,) bool, and its grey thumbnail (1024,) uint8."""
+class ImageSignature(NamedTuple):
+    """What two images are compared by: the bits of the hash (256,) bool, and the grey thumbnail (1024,) uint8."""
 
     bits: np.ndarray
     thumbnail: np.ndarray
 
 
-def look(pixels: np.ndarray) -> Look:
-    """The look of an image (H, W, 3) uint8."""
+def image_signature(pixels: np.ndarray) -> ImageSignature:
+    """The signature of an image (H, W, 3) uint8."""
     grey = Image.fromarray(pixels).convert("L")
     thumbnail = np.asarray(grey.resize(THUMBNAIL, Image.Resampling.BOX))
-    return Look(imagehash.phash(grey, SIDE).hash.ravel(), thumbnail.ravel())
+    return ImageSignature(imagehash.phash(grey, SIDE).hash.ravel(), thumbnail.ravel())
 
 
-def groups(looks: list[Look]) -> np.ndarray:
+def group_duplicates(signatures: list[ImageSignature]) -> np.ndarray:
     """(N,) a number for every image, the same for copies: numbered in the order in which groups first appear.
 
     A copy of a copy belongs to the group."""
-    if not looks:
+    if not signatures:
         return np.empty(0, int)
-    pairs = np.array([*_alike(looks)], int).reshape(-1, 2)
-    links = coo_matrix((np.ones(len(pairs)), pairs.T), shape=(len(looks), len(looks)))
+    pairs = np.array([*_pairs(signatures)], int).reshape(-1, 2)
+    links = coo_matrix((np.ones(len(pairs)), pairs.T), shape=(len(signatures), len(signatures)))
     _, labels = connected_components(links, directed=False)
     _, first, place = np.unique(labels, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[place]
 
 
-def _alike(looks: list[Look]) -> Iterator[tuple[int, int]]:
+def _pairs(signatures: list[ImageSignature]) -> Iterator[tuple[int, int]]:
     """Pairs (i, j), i < j, of images that are copies."""
-    signs = np.where([look.bits for look in looks], np.float32(1), np.float32(-1))
-    for i in range(len(looks) - 1):
-        differing = (
-            signs.shape[1] - signs[i + 1 :] @ signs[i]
-        ) / 2  # the product: bits that agree less those that differ
+    signs = np.where([each.bits for each in signatures], np.float32(1), np.float32(-1))
+    for i in range(len(signatures) - 1):
+        agreeing_less_differing = signs[i + 1 :] @ signs[i]
+        differing = (signs.shape[1] - agreeing_less_differing) / 2
         for j in (i + 1 + np.flatnonzero(differing <= MOST_BITS)).tolist():
-            if np.abs(looks[i].thumbnail.astype(np.float32) - looks[j].thumbnail).mean() <= MOST_GREY:
+            if np.abs(signatures[i].thumbnail.astype(np.float32) - signatures[j].thumbnail).mean() <= MOST_GREY:
                 yield i, j

@@ -12,10 +12,10 @@ from tqdm import tqdm
 from components.config import plugins
 from components.config.options import Choice
 from components.crowd import Problem
-from components.data import report
-from components.data import split as splitting
-from components.data.decode import read
-from components.data.survey import none_usable, survey
+from components.data.decode import prepare_images
+from components.data.manifest import manifest_rows
+from components.data.report import markdown, none_usable, report_contents
+from components.data.split import DROPPED, duplicate_problems, published_splits
 from components.errors import UserError
 
 UNSPLIT = "the whole set"
@@ -26,7 +26,7 @@ def check(folder: Path, kind: str | None, options: dict[str, Any]) -> Iterator[s
 
     Raises UserError: no such folder, no or several kinds that it may be, wrong options, no usable image."""
     for source in sources(folder, kind, options):
-        yield report.markdown(contents(source, str(folder)))
+        yield markdown(report_of(source, str(folder)))
 
 
 def sources(folder: Path, kind: str | None, options: dict[str, Any]) -> list[Choice]:
@@ -44,24 +44,24 @@ def sources(folder: Path, kind: str | None, options: dict[str, Any]) -> list[Cho
     return [Choice.model_validate({"root": str(folder)} | source.model_dump() | options) for source in guessed]
 
 
-def contents(source: Choice, where: str) -> dict[str, Any]:
+def report_of(source: Choice, where: str) -> dict[str, Any]:
     """The report of one data set as plain data."""
     dataset = plugins.build("dataset", source.kind, plugins.resolve("dataset", source, where))
     problems: list[Problem] = []
-    images = tqdm(read(dataset, None, problems), source.kind, len(dataset), unit=" images", disable=None)
-    rows, halves = survey((image, None) for image in images)
+    images = tqdm(prepare_images(dataset, None, problems), source.kind, len(dataset), unit=" images", disable=None)
+    rows, published = manifest_rows((image, None) for image in images)
     if not rows:
         raise none_usable(where, len(dataset), problems)
     ids, groups = [row["id"] for row in rows], [row["group"] for row in rows]
-    splits = splitting.given(halves, groups) if any(halves) else [UNSPLIT] * len(rows)
-    problems += splitting.copies(ids, groups, splits)
-    settled = [row | {"split": split} for row, split in zip(rows, splits, strict=True) if split != splitting.DROPPED]
-    return report.contents(f"Data in {where}", settled, problems, _notes(source, any(halves), rows))
+    splits = published_splits(published, groups) if any(published) else [UNSPLIT] * len(rows)
+    problems += duplicate_problems(ids, groups, splits)
+    settled = [row | {"split": split} for row, split in zip(rows, splits, strict=True) if split != DROPPED]
+    return report_contents(f"Data in {where}", settled, problems, _notes(source, any(published), rows))
 
 
 def _notes(source: Choice, published: bool, rows: list[dict[str, Any]]) -> list[str]:
     written = yaml.safe_dump(source.model_dump(), default_flow_style=True, sort_keys=False, width=10_000).strip()
-    splits = "Its halves are the published ones." if published else "It has no halves: a study cuts them off."
+    splits = "Its splits are the published ones." if published else "No train/test split; the study makes one."
     sizes = {(row["width"], row["height"]) for row in rows}
     several = "Its images have several sizes: set `training.crop`, or `training.batch_size: 1`."
     return [f"In a study: `source: {written}`", splits, *([several] if len(sizes) > 1 else [])]

@@ -1,19 +1,25 @@
 """One prepared data set on disk: a Parquet manifest with the dots inline, the images and regions packed beside it.
 
-`components/stages/prepare.py` writes it; rasterize, training, evaluation and the figures read it through here."""
+`components/data/prepare.py` writes it; rasterize, training, evaluation and the figures read it through here."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.crowd import block_sum
+from components.data.decode import PreparedImage
+from components.data.duplicates import group_duplicates, image_signature
 from components.data.packed import Pack
 from components.errors import UserError
+from components.workspace.layout import PreparedPaths
 
 SCHEMA = pa.schema(
     [
@@ -31,6 +37,18 @@ SCHEMA = pa.schema(
         ("region", pa.int32()),  # number of its region of interest in the pack `regions`; null: the whole image
     ]
 )
+METADATA = b"dotfield"  # the key of the manifest's metadata: how the data set was prepared, as JSON
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How images were prepared, and what their dots mark."""
+
+    longest_side: int | None = None  # pixels: larger images were scaled down
+    objects: str = "people"
+    split: str = ""  # a sentence: whose splits these are
 
 
 class Row(NamedTuple):
@@ -47,28 +65,20 @@ class Row(NamedTuple):
     region: int | None = None
 
 
-def whole_table(path: Path, schema: pa.Schema) -> pa.Table:
-    """A Parquet file. Raises UserError where it is cut off, damaged or none, OSError where it cannot be read."""
-    try:
-        return pq.read_table(path, schema=schema)
-    except (pa.ArrowInvalid, OSError) as error:
-        if isinstance(error, OSError) and error.errno:
-            raise
-        raise UserError(f"{path}: is not whole; remove it and run the stage that writes it again") from None
-
-
 class Prepared:
     """Rows, and images (H, W, 3) uint8, memory-mapped; annotation maps lie elsewhere, in packs with the same numbers.
 
     Raises UserError where the folder has no manifest yet."""
 
     def __init__(self, folder: Path) -> None:
-        if not (folder / "manifest.parquet").exists():
+        paths = PreparedPaths(folder)
+        if not paths.manifest.exists():
             raise UserError(
                 f"{folder}: {folder.name} is not prepared yet; run `components.stages.prepare` for it first"
             )
         self.folder = folder
-        table = whole_table(folder / "manifest.parquet", SCHEMA)
+        table = read_parquet(paths.manifest, SCHEMA)
+        self.preprocessing = Preprocessing(**json.loads((table.schema.metadata or {}).get(METADATA, b"{}")))
         self.rows = [
             Row(
                 number,
@@ -83,23 +93,73 @@ class Prepared:
             )
             for number, row in enumerate(table.to_pylist())
         ]
-        self.images = Pack(folder / "images")
-        self._regions = Pack(folder / "regions") if any(row.region is not None for row in self.rows) else None
-        self._shares: dict[tuple[int | None, int, int, int], np.ndarray] = {}
+        self.images = Pack(paths.images)
+        self._regions = Pack(paths.regions) if any(row.region is not None for row in self.rows) else None
+        self._fractions: dict[tuple[int | None, int, int, int], np.ndarray] = {}
 
     def split(self, name: str) -> list[Row]:
         return [row for row in self.rows if row.split == name]
 
     def region(self, row: Row, side: int) -> np.ndarray | None:
-        """Of each cell of `side` pixels, the share within the region of interest: (h, w) float32 in 0..1.
+        """The fraction of each cell of `side` pixels that lies in the region of interest: (h, w) float32 in 0..1.
 
         None where the data set has no regions at all. Of a cell that reaches over the image's border, what lies inside
         the image counts as the whole. Made once for each region."""
         if self._regions is None:
             return None
         key = (row.region, row.height, row.width, side)
-        if key not in self._shares:
+        if key not in self._fractions:
             every = np.ones((row.height, row.width), np.float32)
-            shares = every if row.region is None else self._regions[row.region] / np.float32(255)
-            self._shares[key] = (block_sum(shares, side) / block_sum(every, side)).astype(np.float32)
-        return self._shares[key]
+            inside = every if row.region is None else self._regions[row.region] / np.float32(255)
+            self._fractions[key] = (block_sum(inside, side) / block_sum(every, side)).astype(np.float32)
+        return self._fractions[key]
+
+
+def manifest_rows(images: Iterable[tuple[PreparedImage, int | None]]) -> tuple[Rows, list[str | None]]:
+    """The manifest's rows without splits, copies of one picture in one group; and the published split of each image.
+
+    With each image comes the number of its region of interest, if it has one."""
+    rows, published, signatures = [], [], []
+    for image, region in images:
+        rows.append(_row(image, region))
+        published.append(image.published_split)
+        signatures.append(image_signature(image.pixels))
+    for row, group in zip(rows, group_duplicates(signatures).tolist(), strict=True):
+        row["group"] = group
+    return rows, published
+
+
+def write_manifest(rows: Rows, preprocessing: Preprocessing, path: Path) -> None:
+    """Write a manifest, under a temporary name until it is whole."""
+    schema = SCHEMA.with_metadata({METADATA: json.dumps(preprocessing.__dict__).encode()})
+    partial = path.with_suffix(".partial")
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), partial)
+    partial.replace(path)
+
+
+def read_parquet(path: Path, schema: pa.Schema) -> pa.Table:
+    """A Parquet file. Raises UserError where it is cut off or damaged, OSError where it cannot be read."""
+    try:
+        table = pq.read_table(path)
+        return table.select(schema.names).cast(schema.with_metadata(table.schema.metadata))
+    except (pa.ArrowException, KeyError, OSError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise
+        raise UserError(f"{path}: is not whole; remove it and run the stage that writes it again") from None
+
+
+def _row(image: PreparedImage, region: int | None) -> dict[str, Any]:
+    height, width = image.pixels.shape[:2]
+    x, y = image.dots.T.tolist()
+    return {
+        "id": image.id,
+        "height": height,
+        "width": width,
+        "scale": image.scale,
+        "x": x,
+        "y": y,
+        "sha256": image.sha256,
+        "scene": image.scene,
+        "perspective": None if image.perspective is None else image.perspective.tolist(),
+        "region": region,
+    }

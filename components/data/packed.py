@@ -1,7 +1,7 @@
 """Many arrays of different shapes in one file, memory-mapped: packed images and density maps.
 
-A pack is a folder of two `.npy` files: `data.npy` holds all arrays end to end, `index.npy` one row an array, its offset
-and its shape. Reading an array maps it and copies nothing."""
+A pack is a folder of two `.npy` files: `data.npy` holds all arrays end to end, `index.npy` one row per array: its
+offset and its shape. Reading an array maps it and copies nothing."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def _named(folder: Path) -> Iterator[None]:
         raise
 
 
-def keep(folder: Path, numbers: list[int]) -> None:
-    """Let a pack hold these arrays alone, in this order; the bytes of the others stay in the file, unread."""
+def select_arrays(folder: Path, numbers: list[int]) -> None:
+    """Reduce a pack to these arrays, in this order; the bytes of the others stay in the file, unread."""
     index = np.load(folder / "index.npy")
     np.save(folder / "index.npy", index[numbers])
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from components.crowd import SPLITS, Problem
+from components.errors import UserError
+from components.workspace.layout import PreparedPaths
 
 
-def contents(title: str, rows: list[dict[str, Any]], problems: list[Problem], notes: list[str]) -> dict[str, Any]:
+def report_contents(
+    title: str, rows: list[dict[str, Any]], problems: list[Problem], notes: list[str]
+) -> dict[str, Any]:
     """The report as plain data; `rows` are the manifest's. A split without images is not in it."""
     present = [split for split in SPLITS if any(row["split"] == split for row in rows)]
     splits = {split: _counts([len(row["x"]) for row in rows if row["split"] == split]) for split in present}
@@ -41,9 +44,15 @@ def markdown(report: dict[str, Any]) -> str:
     return "\n".join([*_head(report), *_split_table(report["splits"]), *_notes(report["notes"]), *_problems(report)])
 
 
-def write(folder: Path, report: dict[str, Any]) -> None:
-    (folder / "report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
-    (folder / "report.md").write_text(markdown(report) + "\n")
+def write_report(paths: PreparedPaths, report: dict[str, Any]) -> None:
+    paths.report_json.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    paths.report_markdown.write_text(markdown(report) + "\n")
+
+
+def none_usable(where: str, images: int, problems: list[Problem]) -> UserError:
+    """The error of a data set of which nothing is left."""
+    first = f"; first problem: {': '.join(problems[0][:2])}" if problems else ""
+    return UserError(f"{where}: no usable image among {images}{first}")
 
 
 def _head(report: dict[str, Any]) -> list[str]:

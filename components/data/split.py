@@ -1,9 +1,9 @@
-"""Which image is for training, for validation, for the test: copies of one picture stay on one side.
+"""Which image is for training, for validation and for the test. Copies of one picture stay in one split.
 
-A published test half stays the test split and a published validation half the validation split; a training image that
-stands in one of them again is dropped: kept, it would show the counter a test image. So is a validation image that
-stands in the test half. Where a half is not published, a share of the training images is cut off. Groups are cut off
-in the order of a hash of the seed and an id, so images that are added later hardly move the others."""
+Published test and validation splits are kept. A training image that also stands in one of them is dropped, so that the
+counter is not trained on a test image; so is a validation image that also stands in the test split. A split that is not
+published is a share of the training images: groups of copies are taken in the order of a hash of the seed and an id, so
+that adding images hardly moves the others."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ from components.errors import UserError
 DROPPED = "dropped"
 
 
-def assign(ids: list[str], halves: list[str | None], groups: list[int], shares: Split, where: str) -> list[str]:
+def assign_splits(
+    ids: list[str], published: list[str | None], groups: list[int], shares: Split, where: str
+) -> list[str]:
     """A split, or "dropped", for every image. Raises UserError when a split stays empty."""
-    splits = given(halves, groups)
+    splits = published_splits(published, groups)
     open_groups = _in_order(ids, groups, splits, shares.seed)
     available = splits.count("train")
-    for split, share in _to_cut(halves, shares).items():
+    for split, share in _to_cut(published, shares).items():
         for group in _first(open_groups, max(1, round(share * available))):
             for index in open_groups.pop(group):
                 splits[index] = split
@@ -30,29 +32,29 @@ def assign(ids: list[str], halves: list[str | None], groups: list[int], shares: 
     return splits
 
 
-def given(halves: list[str | None], groups: list[int]) -> list[str]:
-    """What the published halves settle: "train" is what may still be cut, and copies of held-out images are dropped."""
-    pairs = list(zip(halves, groups, strict=True))
-    held = {split: {group for half, group in pairs if half == split} for split in ("test", "val")}
-    return [_settled(half, group in held["test"], group in held["val"]) for half, group in pairs]
+def published_splits(published: list[str | None], groups: list[int]) -> list[str]:
+    """What the published splits settle: "train" is what may still be cut, and copies of held-out images are dropped."""
+    pairs = list(zip(published, groups, strict=True))
+    held_out = {split: {group for own, group in pairs if own == split} for split in ("test", "val")}
+    return [_settled(own, group in held_out["test"], group in held_out["val"]) for own, group in pairs]
 
 
-def explain(halves: list[str | None], shares: Split) -> str:
+def describe_splits(published: list[str | None], shares: Split) -> str:
     """One sentence for the report: whose splits these are."""
-    if {"test", "val"} <= {*halves}:
+    if {"test", "val"} <= {*published}:
         return "All splits are the published ones."
-    if "test" in halves:
+    if "test" in published:
         cut = f"validation is {shares.val:g} of the training half"
         return f"The test split is the published test half; {cut}, drawn by seed {shares.seed}."
-    if "val" in halves:
+    if "val" in published:
         cut = f"test is {shares.test:g} of the training half"
         return f"The validation split is the published one; {cut}, drawn by seed {shares.seed}."
-    why = "only a training half was found" if "train" in halves else "it is published without halves"
+    why = "only a training half was found" if "train" in published else "it has no published splits"
     cut = f"test is {shares.test:g} and validation {shares.val:g} of the images"
     return f"The splits of this data set are ours ({why}): {cut}, drawn by seed {shares.seed}."
 
 
-def copies(ids: list[str], groups: list[int], splits: list[str]) -> list[Problem]:
+def duplicate_problems(ids: list[str], groups: list[int], splits: list[str]) -> list[Problem]:
     """A problem for every image that is a copy: of a test image, or else of the first image of its group."""
     found = []
     for members in _by_group(groups, range(len(ids))).values():
@@ -71,17 +73,17 @@ def _by_group(groups: list[int], indices: Iterable[int]) -> dict[int, list[int]]
     return members
 
 
-def _settled(half: str | None, tested: bool, validated: bool) -> str:
-    if half == "test":
+def _settled(published: str | None, in_test: bool, in_val: bool) -> str:
+    if published == "test":
         return "test"
-    if half == "val" and not tested:
+    if published == "val" and not in_test:
         return "val"
-    return DROPPED if tested or validated else "train"
+    return DROPPED if in_test or in_val else "train"
 
 
-def _to_cut(halves: list[str | None], shares: Split) -> dict[str, float]:
+def _to_cut(published: list[str | None], shares: Split) -> dict[str, float]:
     """The shares of the splits that are not published."""
-    return {split: share for split, share in (("test", shares.test), ("val", shares.val)) if split not in halves}
+    return {split: share for split, share in (("test", shares.test), ("val", shares.val)) if split not in published}
 
 
 def _in_order(ids: list[str], groups: list[int], splits: list[str], seed: int) -> dict[int, list[int]]:

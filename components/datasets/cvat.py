@@ -29,7 +29,7 @@ def build(params: Params) -> Listed:
 
 def recognise(root: Path) -> list[dict[str, Any]]:
     files = annotation_files(root, ".xml")
-    return [{"annotations": str(file)} for file in files if b"<annotations" in file.open("rb").read(1000)]
+    return [{"annotations": str(file)} for file in files if b"<annotations" in file.read_bytes()[:1000]]
 
 
 def read(params: Params, file: Path, problems: list[Problem]) -> Iterator[Entry]:

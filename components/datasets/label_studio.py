@@ -36,8 +36,8 @@ class Value(json_records.Record):
 
 class Result(json_records.Record):
     type: str
-    original_width: int = Field(gt=0)
-    original_height: int = Field(gt=0)
+    original_width: float = Field(gt=0, description="pixels")
+    original_height: float = Field(gt=0, description="pixels")
     value: Value
 
 
@@ -104,8 +104,11 @@ def _name(task: Task) -> str:
 
 
 def _served(address: str) -> str:
-    """The name that a file had before it was served under an address."""
-    parts = urlsplit(address)
+    """The name that a file had before it was served under an address; "" for what is no address."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return ""
     local = parse_qs(parts.query).get("d")
     if local:
         return local[0]

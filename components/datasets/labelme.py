@@ -69,7 +69,7 @@ def read_dots(labels: tuple[str, ...], path: Path, problems: list[Problem]) -> n
 
 def _files(root: Path) -> tuple[list[Path], list[Path]]:
     """Images and JSON files anywhere in the root."""
-    paths = sorted(root.rglob("*"))
+    paths = sorted(path for path in root.rglob("*") if path.is_file())
     return [path for path in paths if is_image(path)], [path for path in paths if path.suffix.lower() == ".json"]
 
 

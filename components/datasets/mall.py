@@ -6,7 +6,7 @@ of interest in `roi['mask'][0,0]` (H, W). Frames 1 to 800 are the training half,
 
 `pMapN` is not what WorldExpo'10 has. It weighs areas: 1 where people are as large as a reference, and more where they
 are smaller, so they are as large as 1 / sqrt(pMapN), which in the real file grows evenly from row to row, as a plane
-seen by a camera must (`pytest tests/test_crowd_datasets.py -k perspective`). We make pixels per metre of it."""
+seen by a camera must (`pytest tests/datasets -k perspective`). We make pixels per metre of it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import numpy as np
 from components.config.options import Options
 from components.crowd import Problem, RawSample
 from components.datasets.shared.files import images_by_stem, natural
-from components.datasets.shared.mat import as_dots, load_mat
+from components.datasets.shared.mat import OTHER_STRUCTURE, as_dots, as_number, load_mat
 from components.errors import UserError
 
 TRAINING = 800  # frames
@@ -64,10 +64,13 @@ class Mall:
             number = _number(image.stem)
             try:
                 dots = _dots(frames, number)
+                said = as_number(counts[number - 1], f"count[{number - 1}]")
             except UserError as error:
                 problems.append(Problem(str(self.truth), f"frame {number}: {error}", "the image is left out"))
                 continue
-            problems += _miscounted(self.truth, number, int(counts[number - 1]), len(dots))
+            if said != len(dots):
+                what = f"frame {number}: says {said} people, has {len(dots)} dots"
+                problems.append(Problem(str(self.truth), what, "the dots count"))
             yield RawSample(image.stem, image, dots, "train" if number <= TRAINING else "test", roi, perspective)
 
 
@@ -93,7 +96,7 @@ def read_scene(path: Path) -> tuple[np.ndarray, np.ndarray]:
     content = load_mat(path, "roi", "pMapN")
     try:
         roi, weights = content["roi"]["mask"][0, 0].astype(bool), content["pMapN"].astype(np.float64)
-    except Exception as error:  # another structure fails in numpy with errors of any type
+    except OTHER_STRUCTURE as error:
         raise UserError(f"not Mall's {SCENE} ({type(error).__name__})") from None
     if roi.ndim != 2 or roi.shape != weights.shape:
         raise UserError(f"has a mask of shape {roi.shape} and a perspective map of shape {weights.shape}")
@@ -106,15 +109,9 @@ def _dots(frames: np.ndarray, number: int) -> np.ndarray:
         raise UserError(f"only {len(frames)} frames have dots")
     try:
         location = frames[number - 1]["loc"][0, 0]
-    except Exception as error:  # another structure fails in numpy with errors of any type
+    except OTHER_STRUCTURE as error:
         raise UserError(f"not a frame of Mall ({type(error).__name__})") from None
     return as_dots(location, "loc")
-
-
-def _miscounted(file: Path, number: int, said: int, dots: int) -> list[Problem]:
-    if said == dots:
-        return []
-    return [Problem(str(file), f"frame {number}: says {said} people, has {dots} dots", "the dots count")]
 
 
 def _number(name: str) -> int:

@@ -1,4 +1,4 @@
-"""Your own images beside a table of dots: CSV or Parquet, a row a dot, with columns image, x and y.
+"""Your own images beside a table of dots: CSV or Parquet, one row per dot, with columns image, x and y.
 
 `image` is a path from `root`, or a file name that is unique; x and y are pixels from the top left corner. A row whose x
 and y are both empty lists an image that shows nobody. Columns may have other names, and there may be more of them."""
@@ -79,11 +79,16 @@ def _csv_rows(params: Params, file: Path) -> Iterator[Row]:
 
 def _parquet_rows(params: Params, file: Path) -> Iterator[Row]:
     try:
-        table = pq.read_table(file)
+        names = pq.read_schema(file).names
     except Exception as error:  # a damaged file fails in Arrow with errors of many types
         raise UserError(f"not a readable Parquet file ({type(error).__name__})") from None
-    _check_columns(params, table.column_names)
-    columns = (table[name].to_pylist() for name in (params.image, params.x, params.y))
+    _check_columns(params, names)
+    wanted = [params.image, params.x, params.y]
+    try:
+        table = pq.read_table(file, columns=wanted)
+        columns = [table[name].to_pylist() for name in wanted]
+    except Exception as error:  # damaged pages, or values that Python has no type for
+        raise UserError(f"its columns {', '.join(wanted)} cannot be read ({type(error).__name__})") from None
     for number, cells in enumerate(zip(*columns, strict=True), 1):
         yield Row(f"{file}: row {number}", *cells)
 
@@ -95,6 +100,8 @@ def _check_columns(params: Params, names: list[str]) -> None:
                 f"has no column {getattr(params, option)!r}; it has {', '.join(names) or 'none'}: set `{option}` "
                 "to the name of the column, and `delimiter` to what stands between the cells"
             )
+        if names.count(getattr(params, option)) > 1:
+            raise UserError(f"has several columns called {getattr(params, option)!r}: rename all but one")
 
 
 def _name(cell: Any) -> str:
@@ -113,7 +120,7 @@ def _dots(row: Row) -> list[tuple[float, float]]:
 def _number(axis: str, cell: Any) -> float:
     try:
         value = float(cell)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise UserError(f"{axis} is {cell!r}, not a number") from None
     if not isfinite(value):
         raise UserError(f"{axis} is {cell!r}, not a place")
@@ -124,7 +131,7 @@ def _columns(file: Path) -> list[str]:
     """The names of a table's columns; none where it is unreadable."""
     try:
         if file.suffix.lower() == ".parquet":
-            return pq.read_schema(file).names
+            return [str(name) for name in pq.read_schema(file).names]
         with file.open(newline="", encoding="utf-8-sig") as lines:
             return next(csv.reader(lines), [])
     except Exception:  # a damaged file fails in Arrow with errors of many types

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from pydantic import Field
 
 from components.config.options import Options
 from components.crowd import Problem
 from components.datasets.shared.files import images_by_stem
-from components.datasets.shared.mat import as_dots, load_mat
+from components.datasets.shared.mat import OTHER_STRUCTURE, as_dots, as_number, load_mat
 from components.datasets.shared.pairs import Pair, Pairs, pair_up
 from components.errors import UserError
 
@@ -31,6 +32,7 @@ class Params(Options):
 
     root: Path
     part: Literal["A", "B"]
+    halves: tuple[Literal["train", "test"], ...] = Field(("train", "test"), min_length=1, description="which to read")
 
 
 def build(params: Params) -> Pairs:
@@ -52,10 +54,10 @@ def read_dots(path: Path, problems: list[Problem]) -> np.ndarray:
     content = load_mat(path, "image_info")["image_info"]
     try:
         record = content[0, 0][0, 0]
-        location, number = record["location"], int(record["number"].item())
-    except Exception as error:  # another structure fails in numpy with errors of any type
+        location, said = record["location"], record["number"]
+    except OTHER_STRUCTURE as error:
         raise UserError(f"not a ShanghaiTech .mat ({type(error).__name__})") from None
-    dots = as_dots(location, "location")
+    dots, number = as_dots(location, "location"), as_number(said, "number")
     if number != len(dots):
         problems.append(Problem(str(path), f"says {number} people, has {len(dots)} dots", "the dots count"))
     return dots
@@ -65,11 +67,14 @@ def _halves(params: Params) -> dict[str, Path]:
     """The halves that exist, by split. Raises UserError when there are none."""
     spellings = [params.root / f"part_{params.part}", params.root / f"part_{params.part}_final", params.root]
     for part in spellings:
-        found = {split: part / name for split, name in HALVES.items() if (part / name).is_dir()}
+        found: dict[str, Path] = {
+            split: part / HALVES[split] for split in params.halves if (part / HALVES[split]).is_dir()
+        }
         if found:
             return found
     looked = ", ".join(str(part) for part in spellings)
-    raise UserError(f"no train_data or test_data in {looked}: download ShanghaiTech and set `root` to its folder")
+    names = " or ".join(HALVES[split] for split in params.halves)
+    raise UserError(f"no {names} in {looked}: download ShanghaiTech and set `root` to its folder")
 
 
 def _pairs(split: str, half: Path) -> list[Pair]:

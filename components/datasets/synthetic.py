@@ -73,7 +73,7 @@ def scene(params: Params, number: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _count(rng: np.random.Generator, params: Params) -> int:
     """A count between low and high, uniform in log(count + 1), so that low may be 0."""
-    return round(np.expm1(rng.uniform(np.log1p(params.low), np.log1p(params.high))))
+    return round(float(np.expm1(rng.uniform(np.log1p(params.low), np.log1p(params.high)))))
 
 
 def _view(rng: np.random.Generator, params: Params, count: int) -> View:
@@ -115,4 +115,5 @@ def _expose(rng: np.random.Generator, image: np.ndarray, light: float) -> np.nda
     lit = image * exposure * shade * (1 + 0.12 * light * x) - 0.06 * (x**2 + y**2) * image
     contrasted = 110 + (lit - 110) * rng.uniform(0.8, 1.1)
     noisy = contrasted + rng.uniform(1, 5) * rng.standard_normal(image.shape, np.float32)
-    return np.clip(noisy, 0, 255).astype(np.uint8)
+    exposed: np.ndarray = np.clip(noisy, 0, 255).astype(np.uint8)
+    return exposed

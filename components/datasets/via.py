@@ -47,7 +47,7 @@ def build(params: Params) -> Listed:
 
 
 def recognise(root: Path) -> list[dict[str, Any]]:
-    csvs = [file for file in annotation_files(root, ".csv") if COLUMNS[2] in file.open(errors="replace").read(1000)]
+    csvs = [file for file in annotation_files(root, ".csv") if COLUMNS[2].encode() in file.read_bytes()[:1000]]
     jsons = [file for file in annotation_files(root, ".json") if _is_via(json_records.peek(file))]
     return [{"annotations": str(file)} for file in (*csvs, *jsons)]
 

@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw
 from components.config.options import Options
 from components.crowd import Problem, RawSample
 from components.datasets.shared.files import is_image
-from components.datasets.shared.mat import as_dots, load_mat, mat_dots
+from components.datasets.shared.mat import as_dots, as_number, load_mat, mat_dots
 from components.datasets.shared.pairs import Pair, Pairs, pair_up
 from components.errors import UserError
 
@@ -26,6 +26,7 @@ HALVES = ("train", "test")
 TEST_SCENES = ("104207", "200608", "200702", "202201", "500717")
 CORNERS = ("maskVerticesXCoordinates", "maskVerticesYCoordinates")
 ROI = "roi.mat"
+FARTHEST = 1e6  # pixels: Pillow draws no polygon whose corners do not fit its integers
 LAYOUT = "{train,test}_frame/*.jpg with {train,test}_label/SCENE/*.mat and {train,test}_perspective/SCENE.mat"
 FROM = 'the authors of "Cross-scene Crowd Counting via Deep Convolutional Neural Networks" (Zhang et al., CVPR 2015)'
 
@@ -62,18 +63,10 @@ def recognise(root: Path) -> list[dict[str, Any]]:
 def read_dots(path: Path, problems: list[Problem]) -> np.ndarray:
     """Dots (N, 2) float64 of one frame; a `point_num` that differs is added to `problems`. Raises UserError."""
     dots = mat_dots(path, "point_position")
-    said = as_number(load_mat(path, "point_num")["point_num"])
+    said = as_number(load_mat(path, "point_num")["point_num"], "point_num")
     if said != len(dots):
         problems.append(Problem(str(path), f"says {said} people, has {len(dots)} dots", "the dots count"))
     return dots
-
-
-def as_number(value: np.ndarray) -> int:
-    """Raises UserError: not one number."""
-    try:
-        return int(value.item())
-    except (TypeError, ValueError):
-        raise UserError("point_num is not one number") from None
 
 
 def read_scene(root: Path, half: str, scene: str) -> tuple[np.ndarray, np.ndarray]:
@@ -92,18 +85,24 @@ def read_perspective(path: Path) -> np.ndarray:
         raise UserError(f"{path}: {error}") from None
     if values.ndim != 2 or values.dtype.kind not in "fiu":
         raise UserError(f"{path}: pMap is not a table of numbers")
-    return values.astype(np.float64)
+    perspective: np.ndarray = values.astype(np.float64)
+    return perspective
 
 
 def read_roi(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     """The region of interest (H, W) bool of a scene: its polygon, filled. Raises UserError, which names the file."""
     try:
         content = load_mat(path, *CORNERS)
-        corners = as_dots(np.column_stack([content[name].ravel() for name in CORNERS]), "the polygon")
+        columns = [content[name].ravel() for name in CORNERS]
+        if len(columns[0]) != len(columns[1]):
+            raise UserError(f"has {len(columns[0])} x and {len(columns[1])} y coordinates of corners")
+        corners = as_dots(np.column_stack(columns), "the polygon")
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    if len(corners) < 3 or not np.isfinite(corners).all():
-        raise UserError(f"{path}: the polygon has {len(corners)} corners, or some without a place")
+    if len(corners) < 3:
+        raise UserError(f"{path}: the polygon has {len(corners)} corners, not three or more")
+    if not (np.abs(corners) <= FARTHEST).all():  # nor if one is not a number
+        raise UserError(f"{path}: the polygon has a corner that is no place in an image")
     mask = Image.new("1", (shape[1], shape[0]))
     ImageDraw.Draw(mask).polygon([(x, y) for x, y in corners.tolist()], fill=1)
     return np.asarray(mask)

@@ -12,8 +12,9 @@ from PIL import Image
 from components import cli
 from components.config.study import DatasetEntry
 from components.data.manifest import Prepared
+from components.data.prepare import prepare_dataset
 from components.datasets.synthetic import scene
-from components.stages.prepare import prepare
+from components.errors import UserError
 from tests.raw.tools import PARAMS, RAW, save_image
 
 
@@ -37,7 +38,7 @@ def test_the_kind_is_guessed_and_the_counts_are_shown(check) -> None:
     code, out, err = check(RAW / "via")
     assert (code, err) == (0, "")
     assert f"| all | 2 | {sum(COUNTS)} | {min(COUNTS)} | {sum(COUNTS) / 2:.1f} | {max(COUNTS)} |" in out
-    assert "It has no halves" in out
+    assert "No train/test split; the study makes one." in out
     assert "several sizes" not in out
     assert "No problem was found" in out
 
@@ -67,8 +68,8 @@ def test_the_source_that_is_printed_can_be_put_into_a_study(check, tmp_path: Pat
     _, out, _ = check(root)
     source = yaml.safe_load(out.split("`source: ")[1].split("`")[0])
     entry = DatasetEntry.model_validate({"source": source, "split": {"val": 0.1, "test": 0.1}})
-    with pytest.raises(ValueError, match="no image is left for train of 2 usable images"):
-        prepare(entry, "here", "Data set", tmp_path / "out")
+    with pytest.raises(UserError, match="no image is left for train of 2 usable images"):
+        prepare_dataset(entry, "here", "Data set", tmp_path / "out")
     assert "## Problems (2)" in out
 
 
@@ -91,7 +92,7 @@ def test_copies_of_test_images_are_found_as_in_preparing(check, tmp_path: Path) 
     line = "| train-img_0003 | is a copy of test-img_0002 of test | dropped |"
     assert line in check(root)[1]
     entry = DatasetEntry.model_validate({"source": {"kind": "ucf_qnrf", "root": str(root)}})
-    prepare(entry, "here", "Data set", tmp_path / "out")
+    prepare_dataset(entry, "here", "Data set", tmp_path / "out")
     assert line in (tmp_path / "out/report.md").read_text()
     assert len(Prepared(tmp_path / "out").rows) == 4
 

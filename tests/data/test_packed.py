@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from components.data.packed import Pack, PackWriter
+from components.errors import UserError
 
 SHAPES = [(3, 4), (0, 5), (7, 1), (2, 2)]
 
@@ -42,7 +43,7 @@ def test_a_pack_that_was_interrupted_has_no_index(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert not (tmp_path / "pack" / "index.npy").exists()
-    with pytest.raises(ValueError, match=r"pack: is not whole .*index\.npy"):
+    with pytest.raises(UserError, match=r"pack: is not whole .*index\.npy"):
         Pack(tmp_path / "pack")
 
 

@@ -16,10 +16,11 @@ from components.config import plugins
 from components.config.options import Choice
 from components.config.study import Split
 from components.crowd import Problem, RawSample
-from components.data import split as splitting
-from components.data.decode import Ready, read, within
+from components.data.decode import PreparedImage, drop_dots_outside, prepare_images
+from components.data.split import assign_splits, describe_splits, published_splits
 from components.datasets.mall import REFERENCE
 from components.datasets.synthetic import scene
+from components.errors import UserError
 from tests.raw import crowds
 from tests.raw.tools import PARAMS, RAW, save_image
 
@@ -34,9 +35,9 @@ def samples(kind: str, root: Path, **options: object) -> tuple[list[RawSample], 
     return list(build(kind, root, **options).samples(problems)), problems
 
 
-def ready(kind: str, root: Path) -> tuple[list[Ready], list[Problem]]:
+def ready(kind: str, root: Path) -> tuple[list[PreparedImage], list[Problem]]:
     problems: list[Problem] = []
-    return list(read(build(kind, root), None, problems)), problems
+    return list(prepare_images(build(kind, root), None, problems)), problems
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def test_dots_belong_to_the_region_of_their_pixel() -> None:
     region = np.array([[True, False], [False, True]])
     problems: list[Problem] = []
     dots = np.array([[0, 0], [0.99, 0.99], [1, 0], [0, 1], [1, 1], [2, 2], [2, 0]])
-    kept = within(dots, region, "file", problems)
+    kept = drop_dots_outside(region, dots, "file", problems)
     assert kept.tolist() == [[0, 0], [0.99, 0.99], [1, 1], [2, 2]]  # (2, 2) is the far edge of the last pixel
     assert problems == [Problem("file", "3 dots outside the region of interest", "dropped")]
 
@@ -137,7 +138,7 @@ def test_every_image_of_ucf_cc_50_is_tested_in_exactly_one_fold(tmp_path: Path) 
 
 
 def test_a_fold_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(ValueError, match="fold: Input should be less than or equal to 5, not 6"):
+    with pytest.raises(UserError, match="fold: Input should be less than or equal to 5, not 6"):
         build("ucf_cc_50", RAW / "ucf_cc_50", fold=6)
 
 
@@ -232,16 +233,16 @@ def test_a_scene_without_region_or_perspective_is_left_out(copy: Callable[[str],
 def test_published_halves_stay_and_only_the_others_are_cut() -> None:
     halves = ["train"] * 20 + ["val"] * 3 + ["test"] * 2
     ids, groups = [f"i{number}" for number in range(25)], list(range(25))
-    assert splitting.assign(ids, halves, groups, Split(), "here") == halves
-    without_test = splitting.assign(ids[:23], halves[:23], groups[:23], Split(test=0.2), "here")
+    assert assign_splits(ids, halves, groups, Split(), "here") == halves
+    without_test = assign_splits(ids[:23], halves[:23], groups[:23], Split(test=0.2), "here")
     assert [without_test.count(split) for split in ("train", "val", "test")] == [16, 3, 4]
-    assert splitting.explain(halves, Split()) == "All splits are the published ones."
-    assert splitting.explain(halves[:23], Split()).startswith("The validation split is the published one; test is 0.2 ")
+    assert describe_splits(halves, Split()) == "All splits are the published ones."
+    assert describe_splits(halves[:23], Split()).startswith("The validation split is the published one; test is 0.2 ")
 
 
 def test_a_copy_of_a_held_out_image_is_dropped_and_the_test_half_wins() -> None:
     halves = ["train", "train", "train", "val", "val", "test"]
-    assert splitting.given(halves, [0, 1, 2, 1, 2, 2]) == ["train", "dropped", "dropped", "val", "dropped", "test"]
+    assert published_splits(halves, [0, 1, 2, 1, 2, 2]) == ["train", "dropped", "dropped", "val", "dropped", "test"]
 
 
 @pytest.mark.real
@@ -291,5 +292,5 @@ def test_mall_s_real_frames_are_read_whole(real: Path) -> None:
     assert roi is not None
     assert roi.shape == (480, 640)
     dots = np.concatenate([sample.dots for sample in found])
-    assert len(within(dots, roi, "mall", problems)) == 10_357
+    assert len(drop_dots_outside(roi, dots, "mall", problems)) == 10_357
     assert problems == []

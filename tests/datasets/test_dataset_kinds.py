@@ -15,8 +15,9 @@ import pytest
 from components.config import plugins
 from components.config.options import Choice
 from components.crowd import Dataset, Problem, RawSample
-from components.data.decode import Ready, read
+from components.data.decode import PreparedImage, prepare_images
 from components.datasets.synthetic import scene
+from components.errors import UserError
 from tests.raw.tools import PARAMS, RAW
 
 
@@ -77,10 +78,10 @@ def samples(kind: str, root: Path) -> tuple[list[RawSample], list[Problem]]:
     return list(build(kind, root).samples(problems)), problems
 
 
-def ready(kind: str, root: Path) -> tuple[list[Ready], list[Problem]]:
+def ready(kind: str, root: Path) -> tuple[list[PreparedImage], list[Problem]]:
     """As the prepare stage reads it."""
     problems: list[Problem] = []
-    return list(read(build(kind, root), None, problems)), problems
+    return list(prepare_images(build(kind, root), None, problems)), problems
 
 
 @pytest.fixture
@@ -163,6 +164,6 @@ def test_an_empty_or_missing_folder_is_an_error_that_names_it(kind: str, there: 
     root = tmp_path / "here"
     if there:
         root.mkdir()
-    with pytest.raises(ValueError, match=str(root)) as error:
+    with pytest.raises(UserError, match=str(root)) as error:
         build(kind, root)
     assert "\n" not in str(error.value)

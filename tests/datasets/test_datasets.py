@@ -14,6 +14,7 @@ from components.config import plugins
 from components.config.options import Choice
 from components.crowd import Dataset, Problem
 from components.datasets import shanghaitech, synthetic
+from components.errors import UserError
 from tests.raw.make import write_truth
 
 RAW = Path(__file__).parents[1] / "raw" / "shanghaitech"
@@ -82,7 +83,7 @@ def test_heads_are_drawn_where_the_dots_are() -> None:
 
 
 def test_low_above_high_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"here: low \(9\) must not be above high \(5\)"):
+    with pytest.raises(UserError, match=r"here: low \(9\) must not be above high \(5\)"):
         plugins.resolve("dataset", Choice(kind="synthetic", low=9, high=5), "here")
 
 
@@ -101,16 +102,14 @@ def test_both_spellings_are_read_in_the_order_of_the_numbers() -> None:
 
 
 def test_a_missing_folder_is_one_line_that_says_what_was_looked_for(tmp_path: Path) -> None:
-    with pytest.raises(
-        ValueError, match=r"no train_data or test_data in .*part_B, .*part_B_final, .*download"
-    ) as error:
+    with pytest.raises(UserError, match=r"no train_data or test_data in .*part_B, .*part_B_final, .*download") as error:
         read(tmp_path / "nowhere", "B")
     assert "\n" not in str(error.value)
 
 
 def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "part_A/train_data/images").mkdir(parents=True)
-    with pytest.raises(ValueError, match="part A has no image with its dots"):
+    with pytest.raises(UserError, match="part A has no image with its dots"):
         read(tmp_path, "A")
 
 
@@ -171,12 +170,24 @@ def test_a_damaged_mat_is_quarantined(part_b: Path, how: str) -> None:
 
 
 @pytest.mark.real
-@pytest.mark.parametrize(("part", "images", "dots"), [("A", 300, 162_413), ("B", 400, 49_151)])
-def test_real_parts_are_read_whole(real: Path, part: str, images: int, dots: int) -> None:
-    samples, problems = read(real / "shanghaitech", part)
+@pytest.mark.parametrize(
+    ("part", "half", "images", "dots"),
+    [("A", "train", 300, 162_413), ("B", "train", 400, 49_151), ("B", "test", 316, 39_121)],
+)
+def test_real_parts_are_read_whole(real: Path, part: str, half: str, images: int, dots: int) -> None:
+    problems: list[Problem] = []
+    params = shanghaitech.Params(root=real / "shanghaitech", part=part, halves=(half,))
+    samples = list(shanghaitech.build(params).samples(problems))
+    assert {sample.split for sample in samples} == {half}
     assert len(samples) == images
     assert sum(len(sample.dots) for sample in samples) == dots
     assert problems == []
+
+
+def test_a_half_that_is_not_there_is_named(tmp_path: Path) -> None:
+    (tmp_path / "part_A/train_data").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"no test_data in "):
+        shanghaitech.build(shanghaitech.Params(root=tmp_path, part="A", halves=("test",)))
 
 
 @pytest.mark.real

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from components.crowd import Problem
+from components.errors import UserError
 from tests.own_data import HEIGHT, WIDTH, pictures, read, said
 
 
@@ -87,9 +88,9 @@ def test_several_files_that_may_hold_the_dots_are_an_error_until_one_is_chosen(r
     for name in ("one.csv", "two.csv"):
         (root / name).write_text("image,x,y\na.jpg,1,2\nb.jpg,,\n")
     with pytest.raises(
-        ValueError, match=r"2 \.csv or \.parquet files may hold the dots: one\.csv, two\.csv; set `annot"
+        UserError, match=r"2 \.csv or \.parquet files may hold the dots: one\.csv, two\.csv; set `annot"
     ):
         read("points", root)
     assert read("points", root, annotations=str(root / "two.csv"))[1] == []
-    with pytest.raises(ValueError, match=r"three\.csv: there is no such file"):
+    with pytest.raises(UserError, match=r"three\.csv: there is no such file"):
         read("points", root, annotations=str(root / "three.csv"))

@@ -17,10 +17,10 @@ from tests.raw.tools import RAW, save_image
 ROOT = RAW / "shanghaitech"
 
 
-def write_truth(path: Path, dots: np.ndarray, number: int | None = None) -> None:
+def write_truth(path: Path, dots: np.ndarray, number: object = None) -> None:
     """A `.mat` as the data set has it: image_info{1}.location and .number."""
     record = np.empty((1, 1), dtype=[("location", "O"), ("number", "O")])
-    record[0, 0] = (dots, np.array([[len(dots) if number is None else number]], np.uint16))
+    record[0, 0] = (dots, np.array([[len(dots)]], np.uint16) if number is None else np.array(number))
     cell = np.empty((1, 1), object)
     cell[0, 0] = record
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -15,10 +15,11 @@ from PIL import Image
 
 from components.config.study import DatasetEntry
 from components.crowd import Problem, RawSample
-from components.data.decode import clean, decode, shrink
-from components.data.manifest import SCHEMA, Prepared
+from components.data.decode import decode_sample, drop_invalid_dots, resize_to_longest_side
+from components.data.manifest import SCHEMA, Prepared, Preprocessing
+from components.data.prepare import prepare_dataset
 from components.datasets.synthetic import Params, scene
-from components.stages.prepare import prepare
+from components.errors import UserError
 from tests.conftest import ROOT
 from tests.raw.make import write_pair, write_truth
 
@@ -31,7 +32,7 @@ def entry(root: Path, part: str = "A", **options: object) -> DatasetEntry:
 
 
 def run(chosen: DatasetEntry, folder: Path) -> tuple[Prepared, dict]:
-    prepare(chosen, "here", "Data set", folder)
+    prepare_dataset(chosen, "here", "Data set", folder)
     return Prepared(folder), json.loads((folder / "report.json").read_text())
 
 
@@ -46,6 +47,7 @@ def raw(tmp_path: Path) -> Path:
 def test_the_manifest_holds_every_image_with_its_dots(tmp_path: Path) -> None:
     prepared, report = run(entry(RAW), tmp_path / "out")
     assert pq.read_schema(tmp_path / "out/manifest.parquet").equals(SCHEMA)
+    assert prepared.preprocessing == Preprocessing(None, "people", report["notes"][0])
     assert sorted((row.id, row.split) for row in prepared.rows if row.split == "test") == [
         ("test-IMG_1", "test"),
         ("test-IMG_2", "test"),
@@ -82,7 +84,7 @@ def test_made_images_are_prepared_too(tmp_path: Path) -> None:
     assert (prepared.images[4] == image).all()
     assert prepared.rows[4].dots.tolist() == dots.tolist()
     assert report["notes"] == [
-        "The splits of this data set are ours (it is published without halves): "
+        "The splits of this data set are ours (it has no published splits): "
         "test is 0.2 and validation 0.2 of the images, drawn by seed 0."
     ]
 
@@ -91,7 +93,7 @@ def test_scaling_takes_the_dots_along() -> None:
     """A bright square keeps its centre, in pixel edges, when image and dot are scaled."""
     pixels = np.zeros((90, 120, 3), np.uint8)
     pixels[36:48, 60:72] = 255
-    small, scale = shrink(Image.fromarray(pixels), 40)
+    small, scale = resize_to_longest_side(Image.fromarray(pixels), 40)
     assert (small.size, scale) == ((40, 30), 1 / 3)
     grey = np.asarray(small, float)[..., 0]
     centre = [(grey.sum(axis=axis) * (np.arange(size) + 0.5)).sum() / grey.sum() for axis, size in ((0, 40), (1, 30))]
@@ -114,7 +116,7 @@ def test_dots_on_the_far_edge_stay_inside_when_sides_are_rounded(raw: Path, tmp_
 def test_bad_dots_are_dropped_and_coinciding_ones_kept() -> None:
     problems: list[Problem] = []
     dots = np.array([[1, 2], [1, 2], [10, 5], [10.01, 5], [-0.01, 0], [np.nan, 1], [3, np.inf], [0, 0]])
-    kept = clean(dots, (10, 5), "a.jpg", problems)
+    kept = drop_invalid_dots(dots, (10, 5), "a.jpg", problems)
     assert kept.tolist() == [[1, 2], [1, 2], [10, 5], [0, 0]]
     assert problems == [
         Problem("a.jpg", "2 dots whose place is not a number", "dropped"),
@@ -125,7 +127,7 @@ def test_bad_dots_are_dropped_and_coinciding_ones_kept() -> None:
 
 def test_no_dots_at_all_are_fine() -> None:
     problems: list[Problem] = []
-    assert clean(np.zeros((0, 2)), (10, 5), "a.jpg", problems).shape == (0, 2)
+    assert drop_invalid_dots(np.zeros((0, 2)), (10, 5), "a.jpg", problems).shape == (0, 2)
     assert problems == []
 
 
@@ -135,7 +137,7 @@ def test_a_photograph_is_turned_as_its_exif_says(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by 90 degrees clockwise
     Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
-    image, _ = decode(RawSample("a", tmp_path / "turned.png", np.zeros((0, 2))))
+    image, _ = decode_sample(RawSample("a", tmp_path / "turned.png", np.zeros((0, 2))))
     assert image.size == (20, 30)
     assert (np.asarray(image) == np.rot90(pixels, -1)).all()
 
@@ -143,7 +145,7 @@ def test_a_photograph_is_turned_as_its_exif_says(tmp_path: Path) -> None:
 def test_a_grey_image_of_sixteen_bits_keeps_its_greys(tmp_path: Path) -> None:
     grey = np.arange(256, dtype=np.uint16).reshape(16, 16)
     Image.fromarray(grey * 257).save(tmp_path / "deep.png")
-    image, _ = decode(RawSample("a", tmp_path / "deep.png", np.zeros((0, 2))))
+    image, _ = decode_sample(RawSample("a", tmp_path / "deep.png", np.zeros((0, 2))))
     assert (np.asarray(image) == grey[:, :, None]).all()
 
 
@@ -151,8 +153,8 @@ def test_a_grey_image_of_sixteen_bits_keeps_its_greys(tmp_path: Path) -> None:
 def test_an_image_of_which_white_is_unknown_is_left_out(tmp_path: Path, depth: type) -> None:
     """Converted as they stand, greys of 32 bits are all white, and those from 0 to 1 all black."""
     Image.fromarray(np.linspace(0, 1, 64).reshape(8, 8).astype(depth)).save(tmp_path / "deep.tiff")
-    with pytest.raises(ValueError, match=r"has 32 bits a pixel in mode [IF], of which white is unknown"):
-        decode(RawSample("a", tmp_path / "deep.tiff", np.zeros((0, 2))))
+    with pytest.raises(UserError, match=r"has 32 bits a pixel in mode [IF], of which white is unknown"):
+        decode_sample(RawSample("a", tmp_path / "deep.tiff", np.zeros((0, 2))))
 
 
 @pytest.mark.parametrize("how", ["cut", "empty", "text", "bomb"])
@@ -176,22 +178,22 @@ def test_nothing_usable_is_an_error_and_leaves_no_manifest(raw: Path, tmp_path: 
     run(entry(raw), tmp_path / "out")
     for image in (raw / "part_A/train_data/images").iterdir():
         image.write_bytes(b"")
-    with pytest.raises(ValueError, match=r"here: no usable image among 6; first problem: .*IMG_1.jpg: cannot be"):
-        prepare(entry(raw), "here", "Data set", tmp_path / "out")
+    with pytest.raises(UserError, match=r"here: no usable image among 6; first problem: .*IMG_1.jpg: cannot be"):
+        prepare_dataset(entry(raw), "here", "Data set", tmp_path / "out")
     assert not (tmp_path / "out/manifest.parquet").exists()
 
 
 def test_too_few_images_are_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"here.split: no image is left for train of 2 usable images"):
-        prepare(entry(RAW, "B"), "here", "Data set", tmp_path)
+    with pytest.raises(UserError, match=r"here.split: no image is left for train of 2 usable images"):
+        prepare_dataset(entry(RAW, "B"), "here", "Data set", tmp_path)
 
 
 def test_one_picture_over_and_over_is_an_error_that_says_so(raw: Path, tmp_path: Path) -> None:
     images = sorted((raw / "part_A/train_data/images").iterdir())
     for image in images[1:]:
         image.write_bytes(images[0].read_bytes())
-    with pytest.raises(ValueError, match=r"train and val of 6 usable images, 5 of them copies of others"):
-        prepare(entry(raw), "here", "Data set", tmp_path)
+    with pytest.raises(UserError, match=r"train and val of 6 usable images, 5 of them copies of others"):
+        prepare_dataset(entry(raw), "here", "Data set", tmp_path)
 
 
 def test_a_training_copy_of_a_test_image_is_dropped(raw: Path, tmp_path: Path) -> None:
@@ -208,12 +210,16 @@ def test_a_training_copy_of_a_test_image_is_dropped(raw: Path, tmp_path: Path) -
     assert (prepared.images[fifth.number] == np.asarray(picture)).all()
 
 
+def test_preprocessing_is_recorded_with_the_images(raw: Path, tmp_path: Path) -> None:
+    prepared, report = run(entry(raw, longest_side=40, objects="cells"), tmp_path / "out")
+    assert prepared.preprocessing == Preprocessing(40, "cells", report["notes"][0])
+    assert max(max(row.height, row.width) for row in prepared.rows) == 40
+
+
 def test_the_command_says_mistakes_in_one_line(tmp_path: Path) -> None:
-    (tmp_path / "params/tiny").mkdir(parents=True)
-    study = (ROOT / "params/demo/study.yaml").read_text()
-    source = "source: {kind: shanghaitech, root: nowhere, part: A}\n"
-    lines = [f"    {source}" if "kind: synthetic" in line else line for line in study.splitlines(keepends=True)]
-    (tmp_path / "params/tiny/study.yaml").write_text("".join(lines))
+    settings = tmp_path / "out/tiny/settings/datasets/crowd.yaml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("source: {kind: shanghaitech, root: nowhere, part: A}\n")
     command = [sys.executable, "-m", "components.stages.prepare", "tiny", "crowd"]
     ended = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
     assert ended.returncode == 2

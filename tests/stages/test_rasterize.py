@@ -14,12 +14,14 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from components.config.study import load_study
+from components.config.load import load_study
 from components.data.manifest import SCHEMA
 from components.data.packed import Pack, PackWriter
 from components.density_maps.gaussian import draw
+from components.errors import UserError
 from components.stages.rasterize import rasterize
 from components.workspace.layout import Layout
+from components.workspace.settings import write_settings
 from tests.conftest import ROOT
 
 STUDY = """
@@ -44,7 +46,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     Path("params/small").mkdir(parents=True)
     Path("params/small/study.yaml").write_text(STUDY)
-    folder = Layout("small").prepared("crowd")
+    folder = Layout("small").prepared("crowd").folder
+    write_settings(load_study(Path("params/small/study.yaml")), Layout("small"))
     with PackWriter(folder / "images", np.uint8) as pack:
         for height, width in SIZES:
             pack.append(np.zeros((height, width, 3), np.uint8))
@@ -79,38 +82,38 @@ def test_maps_are_packed_in_the_order_of_the_manifest(project: Path) -> None:
 
 
 def test_two_kinds_differ_in_shape_and_agree_in_count(project: Path) -> None:
-    study, layout = load_study(Path("params/small/study.yaml")), Layout("small")
+    layout = Layout("small")
     for name in ("wide", "near"):
-        rasterize(study, layout, name)
+        rasterize(layout, name)
     wide, near = Pack(layout.maps("wide"))[0], Pack(layout.maps("near"))[0]
     assert np.abs(wide - near).max() > 0.01
     assert wide.sum() == pytest.approx(near.sum(), abs=1e-5)
 
 
 def test_drawing_again_gives_the_same_bytes(project: Path) -> None:
-    study, layout = load_study(Path("params/small/study.yaml")), Layout("small")
-    rasterize(study, layout, "near")
+    layout = Layout("small")
+    rasterize(layout, "near")
     first = (layout.maps("near") / "data.npy").read_bytes()
-    rasterize(study, layout, "near")
+    rasterize(layout, "near")
     assert (layout.maps("near") / "data.npy").read_bytes() == first
 
 
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("other", "small: maps has no 'other'; it has near, negative, typo, wide"),
+        ("other", "settings/maps/other.yaml: no such file; run the stage resolve first"),
         ("typo", "maps.typo.kernel: there is no drawn map 'adaptiv'; kinds: adaptive, fixed"),
         ("negative", "maps.negative.kernel: sigma: Input should be greater than 0, not -1"),
     ],
 )
 def test_a_mistake_in_params_is_named_and_writes_nothing(project: Path, name: str, says: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(says)):
-        rasterize(load_study(Path("params/small/study.yaml")), Layout("small"), name)
+    with pytest.raises(UserError, match=re.escape(says)):
+        rasterize(Layout("small"), name)
     assert not (project / "out/small/maps").exists()
 
 
 def test_data_that_is_not_prepared_is_asked_for_in_one_line(project: Path) -> None:
-    (Layout("small").prepared("crowd") / "manifest.parquet").unlink()
+    Layout("small").prepared("crowd").manifest.unlink()
     result = _stage("small", "wide")
     assert result.returncode == 2
     says = "crowd is not prepared yet; run `components.stages.prepare` for it first"

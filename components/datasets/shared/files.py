@@ -17,18 +17,20 @@ def natural(name: str) -> list[tuple[int, str]]:
 
 
 def images_by_stem(folder: Path, pattern: str = "*") -> dict[str, Path]:
-    """The images of one folder by their name without suffix; hidden files are none."""
+    """The images of one folder by their name without suffix."""
     return {path.stem: path for path in folder.glob(pattern) if is_image(path)}
 
 
 def is_image(path: Path) -> bool:
+    """By its suffix; hidden files, such as those that macOS puts beside others, are no images."""
     return path.suffix.lower() in IMAGES and not path.name.startswith(".")
 
 
 def annotation_files(root: Path, *suffixes: str) -> list[Path]:
     """Files with one of the suffixes in a folder and in its folder `annotations`."""
     folders = (root, root / ANNOTATIONS)
-    return sorted(path for folder in folders for path in folder.glob("*") if path.suffix.lower() in suffixes)
+    files = [path for folder in folders for path in folder.glob("*") if path.is_file()]
+    return sorted(path for path in files if path.suffix.lower() in suffixes)
 
 
 def annotation_file(root: Path, given: Path | None, *suffixes: str) -> Path:

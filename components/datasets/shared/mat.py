@@ -1,4 +1,4 @@
-"""Tables of points out of files that come from strangers: dots (N, 2) or a UserError that says what is wrong."""
+"""Numbers out of files that come from strangers: dots (N, 2), or a UserError that says what is wrong."""
 
 from __future__ import annotations
 
@@ -10,11 +10,19 @@ from scipy.io import loadmat
 
 from components.errors import UserError
 
+OTHER_STRUCTURE = (AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError)
+"""What numpy raises where MATLAB's nested records are not nested as expected: catch it around their reading alone."""
+
 
 def as_dots(values: Any, what: str) -> np.ndarray:
-    """Dots (N, 2) float64 of anything that looks like a table; nothing at all is no dots. Raises UserError."""
+    """Dots (N, 2) float64 of anything that looks like a table; an empty table is no dots.
+
+    Raises UserError: not numbers, rows of unequal length, or not two columns."""
     try:
-        dots = np.asarray(values).astype(np.float64)
+        table = np.asarray(values)
+        if np.iscomplexobj(table):
+            raise TypeError("complex numbers")
+        dots = table.astype(np.float64)
     except (TypeError, ValueError, OverflowError):
         raise UserError(f"{what} is not a table of numbers") from None
     if dots.size and (dots.ndim != 2 or dots.shape[1] != 2):
@@ -22,10 +30,20 @@ def as_dots(values: Any, what: str) -> np.ndarray:
     return dots.reshape(-1, 2)
 
 
-def load_mat(path: Path, *names: str) -> dict[str, Any]:
-    """Variables of a MATLAB file. Raises UserError: a damaged file, version 7.3, or a variable that is missing."""
+def as_number(values: np.ndarray, what: str) -> int:
+    """The one number of a table of one cell. Raises UserError: not one cell, or not a number."""
     try:
-        found = loadmat(path, variable_names=names)
+        return int(values.item())
+    except OTHER_STRUCTURE:
+        raise UserError(f"{what} is not one number") from None
+
+
+def load_mat(path: Path, *names: str) -> dict[str, np.ndarray]:
+    """Variables of a MATLAB file, by name.
+
+    Raises UserError: a damaged file, version 7.3, or a variable that is missing or is not a dense array."""
+    try:
+        found: dict[str, Any] = loadmat(path, variable_names=names)
     except NotImplementedError:
         raise UserError("is a MATLAB 7.3 file: save it in MATLAB with `-v7`") from None
     except Exception as error:  # a damaged file fails in scipy with errors of any type
@@ -33,9 +51,12 @@ def load_mat(path: Path, *names: str) -> dict[str, Any]:
     missing = [name for name in names if name not in found]
     if missing:
         raise UserError(f"has no variable {' and no '.join(missing)}")
-    return found
+    sparse = [name for name in names if not isinstance(found[name], np.ndarray)]
+    if sparse:
+        raise UserError(f"{' and '.join(sparse)} must be a full array: save it in MATLAB with `full(...)`")
+    return {name: found[name] for name in names}
 
 
 def mat_dots(path: Path, name: str) -> np.ndarray:
-    """Dots (N, 2) of one variable of a MATLAB file. Raises UserError."""
+    """Dots (N, 2) float64 of one variable of a MATLAB file. Raises UserError."""
     return as_dots(load_mat(path, name)[name], name)

@@ -48,7 +48,8 @@ def _sky_and_ground(rng: np.random.Generator, view: View) -> np.ndarray:
     sky = above + (below - above) * np.clip(rows / max(view.horizon, 1), 0, 1)
     plain = np.array(GROUNDS[rng.integers(len(GROUNDS))]) + rng.normal(0, 8, 3) + 26 * (0.5 - view.depth(rows))
     ground = plain + _stains(rng, height, width)[..., None]
-    return np.clip(np.where(rows < view.horizon, sky, ground), 0, 255).astype(np.uint8)
+    image: np.ndarray = np.clip(np.where(rows < view.horizon, sky, ground), 0, 255).astype(np.uint8)
+    return image
 
 
 def _stains(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
