@@ -11,11 +11,11 @@ import time
 import torch
 
 from components.config.plugins import kinds
-from components.crowd import Batch, Window
+from components.crowd import Batch, Crop, Window
 from components.density_maps.gaussian import draw
 from components.training.assemble import assemble
 from components.training.joint import JointModel
-from components.training.optimisers import optimisers
+from components.training.optimisers import build_optimisers
 from tests import crowds
 
 CROP = (384, 512)
@@ -41,20 +41,13 @@ def made(people: int) -> Batch:
     """One crop of noise, which is its whole image, with dots at random places."""
     torch.manual_seed(0)
     dots = torch.rand(people, 2, dtype=torch.float64) * torch.tensor([CROP[1], CROP[0]])
-    return Batch(
-        images=torch.randint(0, 256, (1, 3, *CROP), dtype=torch.uint8),
-        flipped=torch.tensor([False]),
-        numbers=[0],
-        windows=[Window(0, 0, *CROP)],
-        sizes=[CROP],
-        dots=[dots],
-        annotations=[draw(dots, 4.0, CROP)],
-    )
+    crop = Crop(0, Window(0, 0, *CROP), CROP, dots, draw(dots, 4.0, CROP))
+    return Batch(torch.randint(0, 256, (1, 3, *CROP), dtype=torch.uint8), [crop])
 
 
 def step(model: JointModel, batch: Batch) -> float:
     """Seconds of one update of the counter."""
-    optimiser = optimisers(model)["counter"]
+    optimiser = build_optimisers(model)["counter"]
     started = time.perf_counter()
     optimiser.zero_grad()
     model(batch, learn_maps=False).counting.sum().backward()

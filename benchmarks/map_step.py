@@ -22,10 +22,10 @@ import torch
 
 from benchmarks.real_crowds import CROWDS, write
 from components.crowd import Batch
-from components.training import optimisers as updates
-from components.training.assemble import assemble, samples
-from components.training.fit import World, _step
+from components.training.assemble import assemble, open_data, samples
+from components.training.fit import Communicator, train_step
 from components.training.joint import JointModel
+from components.training.optimisers import build_optimisers
 from tests import crowds
 
 CROP = (384, 512)
@@ -58,11 +58,11 @@ class Steps:
     """Training steps of one model over the same batches, again and again."""
 
     def __init__(self, counter: str, density_map: dict, data: tuple[Path, Path], crop: tuple[int, int] = CROP) -> None:
-        weights = {"weights": "none"} if counter in ("csrnet", "sfcn") else {}
+        weights = {"weights": "random"} if counter in ("csrnet", "sfcn") else {}
         plan = crowds.plan(density_map, {"kind": counter, **weights}, batch_size=1, crop=crop)
         self.model: JointModel = assemble(plan, 0)
-        self.optimisers = [*updates.optimisers(self.model).values()]
-        batches = samples(plan, 0, *data, self.model.stride)[0].batches(1, 1)
+        self.optimisers = [*build_optimisers(self.model).values()]
+        batches = samples(plan, 0, open_data(*data), self.model.stride)[0].batches(1, 1)
         self.batches: list[Batch] = [batch for batch, _ in batches if batch is not None]
 
     def round(self) -> float:
@@ -74,11 +74,11 @@ class Steps:
 
     def step(self, place: int) -> None:
         """One update as `fit` does it, from one of the batches: of all networks that have their turn."""
-        every = self.model.density_map.looks_ahead
+        every = self.model.density_map.bilevel_every
         turn = every is not None and place % every == 0
         learning = self.optimisers if turn or every is None else self.optimisers[:1]
         outer = (self.batches[place - 1], 1) if turn else None
-        _step(self.model, learning, self.batches[place], 1, self.model.learns_maps, World(), outer)
+        train_step(self.model, learning, self.batches[place], 1, self.model.learns_maps, Communicator(), outer)
 
 
 def compare(counter: str, cases: list[Case], crowd: str, data: tuple[Path, Path], rounds: int) -> bool:

@@ -10,7 +10,7 @@ import sys
 import time
 
 TIMES = 3
-NEEDED_SECONDS = 5
+NEEDED_SECONDS = 2.5
 
 
 def main() -> None:

@@ -16,15 +16,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from components.config import plugins
 from components.config.options import Choice
 from components.counters.mcnn import MCNN
-from components.data.decode import read
+from components.data.decode import prepare_images
 from components.datasets.shanghaitech import Params, build
-from components.evaluation.metrics import mae, rmse
-from components.evaluation.score import Scene, score
+from components.evaluation.metrics.mae import mean_absolute_error
+from components.evaluation.metrics.rmse import root_mean_squared_error
+from components.evaluation.score import EvalImage, score
 
 PUBLISHED, WITHIN = (103.76, 178.88), 0.1
 
@@ -52,28 +52,29 @@ def published(data: Path) -> MCNN:
     weights = str(data / "mcnn_weights" / "mcnn_shtechA_660.h5")
     choice = Choice(kind="mcnn", channels=1, pixels="bytes", weights=weights)
     network = plugins.build("counter", "mcnn", plugins.resolve("counter", choice, "counter"))
-    network.start()
+    network.load_pretrained()
     return network.to(memory_format=torch.channels_last)
 
 
-def images(data: Path, number: int) -> Iterator[Scene]:
+def images(data: Path, number: int) -> Iterator[EvalImage]:
     """The first training images."""
     dataset = build(Params(root=data / "shanghaitech", part="A"))
-    for ready in islice(read(dataset, None, []), number):
-        yield Scene(ready.id, ready.pixels, ready.dots)
+    for image in islice(prepare_images(dataset, None, []), number):
+        yield EvalImage(image.id, image.pixels, image.dots)
 
 
-def count(network: MCNN, image: Tensor, clipped: list[float]) -> Tensor:
-    """The map of (1, 3, H, W) uint8; its people with negative cells set to 0 are appended to `clipped`."""
-    people = network(image / 255)
-    clipped.append(float(people.clamp(min=0).double().sum()))
-    print(f"{len(clipped)}: {people.double().sum():.2f} people, {clipped[-1]:.2f} with the ReLU", file=sys.stderr)
+def count(network: MCNN, image: np.ndarray, clipped: list[float]) -> np.ndarray:
+    """The map (h, w) of an image (H, W, 3) uint8; its sum with negative cells set to 0 is appended to `clipped`."""
+    with torch.no_grad():
+        people = network(torch.from_numpy(image.transpose(2, 0, 1).copy())[None] / 255)[0, 0].numpy()
+    clipped.append(float(people.clip(min=0).sum(dtype=np.float64)))
+    print(f"{len(clipped)}: {people.sum():.2f} people, {clipped[-1]:.2f} with the ReLU", file=sys.stderr)
     return people
 
 
 def report(what: str, truth: np.ndarray, people: np.ndarray) -> tuple[float, float]:
     """Print MAE and RMSE of counts (n,)."""
-    errors = float(mae(truth, people)), float(rmse(truth, people))
+    errors = float(mean_absolute_error(truth, people)), float(root_mean_squared_error(truth, people))
     print(f"{len(truth)} images, {what}: MAE {errors[0]:.2f}, RMSE {errors[1]:.2f}")
     return errors
 

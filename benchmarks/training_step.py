@@ -17,10 +17,10 @@ import torch
 
 from components.config.study import Training
 from components.crowd import Batch
-from components.training import optimisers as updates
-from components.training.assemble import assemble, samples
-from components.training.fit import World, _train_epoch
-from components.training.joint import JointModel
+from components.training.assemble import assemble, open_data, samples
+from components.training.fit import Communicator, train_epoch
+from components.training.joint import JointModel, flip
+from components.training.optimisers import build_optimisers
 from tests import crowds
 
 IMAGES = 32
@@ -35,7 +35,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         made = crowds.write(Path(folder), [(192, 256)] * IMAGES + [(192, 256)], ["train"] * IMAGES + ["val"])
         plan = crowds.plan(epochs=options.rounds, batch_size=4, crop=[144, 192])
-        training = samples(plan, 0, *made, 4)[0]
+        training = samples(plan, 0, open_data(*made), 4)[0]
         ours, bare, waited = [], [], []
         for epoch in range(1, options.rounds + 1):
             bare.append(bare_epoch(assemble(plan, 0), [batch for batch, _ in training.batches(epoch, 4) if batch]))
@@ -51,17 +51,14 @@ def main() -> None:
 
 
 def our_epoch(model: JointModel, training, options: Training, epoch: int) -> tuple[float, float]:
-    record = _train_epoch(model, updates.optimisers(model), training, options, epoch, World(), lambda epochs: None)
+    record = train_epoch(model, build_optimisers(model), training, options, epoch, Communicator(), lambda epochs: None)
     return record["seconds"], record["waiting"]
 
 
 def bare_epoch(model: JointModel, batches: list[Batch]) -> float:
     """The same updates, written out: tensors that are ready, network, squared error, backward, Adam."""
     network, optimiser = model.counter, torch.optim.Adam(model.counter.parameters(), lr=3e-4)
-    tensors = [(batch.images, model.density_map(batch, batch.windows), batch.flipped) for batch in batches]
-    ready = [
-        (images, torch.where(flipped[:, None, None, None], maps.flip(-1), maps)) for images, maps, flipped in tensors
-    ]
+    ready = [(batch.images, flip(model.density_map(batch.crops), batch.crops)) for batch in batches]
     started = time.perf_counter()
     for images, maps in ready:
         optimiser.zero_grad()

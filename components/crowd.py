@@ -1,12 +1,12 @@
-"""The field's words as types: dots, samples, batches, and what a counter and a data set are.
+"""The types that all rooms share: samples, crops, batches, and what a data set, a counter, a map and a loss are.
 
-Coordinates are pixel *edges*: an image of width W spans x = 0 to W, pixel i covers [i, i + 1). A flip maps x to W - x,
-a resize multiplies, and a dot on the far edge still belongs to the last pixel."""
+Coordinates are pixel *edges*: an image of width W spans x = 0 to W, pixel i covers [i, i + 1). A flip maps x to
+W - x, a resize multiplies, and a dot on the far edge still belongs to the last pixel."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-OWN = "its own initialisation"  # what a counter that was given no weights starts from
+RANDOM_INITIALISATION = "random initialisation"  # what a counter without pretrained weights starts from
 SPLITS = ("train", "val", "test")
 CELL = 4  # pixels: side of the cells on which annotation maps are stored, the finest grid that a counter reads
 
@@ -30,25 +30,25 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True)
 class RawSample:
-    """One image of a raw data set: where it lies, its dots, and the split that the data set itself names, if any.
+    """One image of a raw data set: its pixels, its dots, and the split in which the data set publishes it, if any.
 
-    Dots, region and perspective speak of the image as it is seen: turned as its EXIF orientation says."""
+    Dots, region and perspective refer to the image after it was turned as its EXIF orientation says."""
 
     id: str
     image: object  # a path, or an array (H, W, 3) uint8 that the data set made
     dots: np.ndarray  # (N, 2) float64: x, y in pixels
-    split: str | None = None  # "train", "val" or "test" where the data set is published so divided
-    roi: np.ndarray | None = None  # (H, W) bool: the region of interest; people outside it are not counted
-    perspective: np.ndarray | None = None  # (H, W) float64: pixels per metre of a person who is there
-    scene: str = ""  # where a data set is scored scene by scene
+    split: str | None = None  # "train", "val" or "test" if the data set is published with splits
+    roi: np.ndarray | None = None  # (H, W) bool: the region of interest; people outside are not counted
+    perspective: np.ndarray | None = None  # (H, W) float64: pixels per metre at each pixel
+    scene: str = ""  # in data sets that are scored scene by scene
 
 
 @runtime_checkable
 class Dataset(Protocol):
-    """A raw layout on disk, or a maker of images: `build(Params)` of a file in `components/datasets`."""
+    """A raw layout on disk, or a generator of images: `build(Params)` of a file in `components/datasets`."""
 
     def __len__(self) -> int:
-        """How many samples there are at most: some may turn out to be unreadable."""
+        """The largest possible number of samples: some may turn out to be unreadable."""
 
     def samples(self, problems: list[Problem]) -> Iterator[RawSample]:
         """Yield every readable sample in a fixed order; append to `problems` what cannot be used, and why."""
@@ -65,48 +65,42 @@ class Window:
 
 
 @dataclass(frozen=True)
+class Crop:
+    """A window of one image, and what is known of the whole image that it is cut from.
+
+    Coordinates, maps and regions are those of the image as it is, never mirrored: `flipped` says that the counter sees
+    the crop mirrored left to right, and that its map must be mirrored too."""
+
+    number: int  # of the image in its data set
+    window: Window
+    size: tuple[int, int]  # (height, width) of the whole image
+    dots: Tensor  # (N, 2) float64: all dots of the whole image, x and y in pixels
+    annotation: Tensor  # (h, w) float32: the whole annotation map on the counter's grid, people per cell
+    region: Tensor | None = None  # (h, w) float32 in 0..1: the share of each cell that lies in the region of interest
+    image: np.ndarray | None = None  # (H, W, 3) uint8: the whole image, memory-mapped until it is used
+    flipped: bool = False
+
+    def at(self, window: Window) -> Crop:
+        """Another window of the same image."""
+        return replace(self, window=window)
+
+    def to(self, device: torch.device) -> Crop:
+        """The same crop, its tensors on `device`."""
+        move = partial(Tensor.to, device=device, non_blocking=True)
+        region = None if self.region is None else move(self.region)
+        return replace(self, dots=move(self.dots), annotation=move(self.annotation), region=region)
+
+
+@dataclass(frozen=True)
 class Batch:
-    """What one step of training reads: crops of B images of one size, and what is known of the whole images.
+    """What one training step reads: B crops of one size, and their pixels as the counter sees them."""
 
-    Maps are made for whole images and cut, so nothing here is flipped but `images`; `flipped` says which.
-    """
-
-    images: Tensor  # (B, 3, H, W) uint8, RGB
-    flipped: Tensor  # (B,) bool: the crop is mirrored left to right, and so must its map be
-    numbers: list[int]  # of the whole images, in their data set
-    windows: list[Window]  # the crops, in pixels of the whole images
-    sizes: list[tuple[int, int]]  # (height, width) of the whole images
-    dots: list[Tensor]  # B x (N, 2) float64: all dots of the whole images
-    annotations: list[Tensor]  # B x (h, w) float32: whole maps on the counter's grid, people per cell
-    photographs: list[np.ndarray] = field(default_factory=list)  # B x (H, W, 3) uint8: whole images, on disk until used
-    regions: list[Tensor] = field(default_factory=list)  # B x (h, w) float32: shares of cells that count; or none
-
-    def only(self, index: int) -> Batch:
-        """The batch of one of its images."""
-        at = slice(index, index + 1)
-        return Batch(
-            self.images[at],
-            self.flipped[at],
-            self.numbers[at],
-            self.windows[at],
-            self.sizes[at],
-            self.dots[at],
-            self.annotations[at],
-            self.photographs[at],
-            self.regions[at],
-        )
+    images: Tensor  # (B, 3, H, W) uint8, RGB, mirrored where the crop is `flipped`
+    crops: list[Crop]
 
     def to(self, device: torch.device) -> Batch:
         """The same batch, its tensors on `device`."""
-        move = partial(Tensor.to, device=device, non_blocking=True)
-        return replace(
-            self,
-            images=move(self.images),
-            flipped=move(self.flipped),
-            dots=[move(each) for each in self.dots],
-            annotations=[move(each) for each in self.annotations],
-            regions=[move(each) for each in self.regions],
-        )
+        return Batch(self.images.to(device, non_blocking=True), [crop.to(device) for crop in self.crops])
 
 
 class Counter(nn.Module):
@@ -115,61 +109,65 @@ class Counter(nn.Module):
     stride: int
     params: Any  # its options, among them `optimiser`
 
-    def start(self) -> str:
-        """Load the weights that its options name, before training, and say what it starts from."""
-        return OWN
+    def load_pretrained(self) -> str:
+        """Load the weights that the options name, before training; return a few words on what training starts from.
+
+        Raises UserError where these weights cannot be had."""
+        return RANDOM_INITIALISATION
 
 
 class DensityMap(nn.Module):
-    """Makes what a counter learns from: maps of windows of a batch, (B, 1, h, w) people per cell times `scale`."""
+    """Makes the maps from which a counter learns: (B, 1, h, w) people per cell times `scale`, one for each crop.
+
+    `forward` takes a sequence of crops, whose `flipped` it ignores."""
 
     params: Any  # its options; those of a map that learns have `optimiser`, `update_every`, `warm_up`, `warm_up_lr`
-    looks_ahead: int | None  # steps between updates by `components.training.bilevel`; none: learns from the losses
+    bilevel_every: int | None  # steps between updates by `components.training.bilevel`; None: learns from the losses
 
     def __init__(self, params: Any, stride: int, scale: float) -> None:
         super().__init__()
-        self.looks_ahead = None
+        self.bilevel_every = None
         self.params, self.stride, self.scale = params, stride, scale
 
-    def refinement_loss(self, maps: Tensor, batch: Batch, windows: list[Window]) -> Tensor:
-        """The second loss of equations (3) and (7), (B,), weighted with alpha or beta; without one, 0."""
+    def refinement_loss(self, maps: Tensor, crops: Sequence[Crop]) -> Tensor:
+        """The second loss of equations (3) and (7), (B,), weighted with alpha or beta; 0 for a map that has none."""
         return maps.new_zeros(len(maps))
 
 
 class CountingLoss(Protocol):
     """What `build(Params, stride, scale)` of a file in `components/losses` returns; `scale` is the target scale.
 
-    `drawn`: whether the loss compares with a density map. One that reads the dots alone gets no map, and no density
-    map is made or trained for it. `title`: its name in tables."""
+    `uses_density_map`: whether the loss compares with a density map. One that reads the dots alone gets no map, and no
+    density map is made or trained for it. `title`: its name in tables."""
 
-    drawn: bool
+    uses_density_map: bool
     title: str
 
-    def __call__(self, predicted: Tensor, maps: Tensor | None, batch: Batch) -> Tensor:
+    def __call__(self, predicted: Tensor, maps: Tensor | None, crops: Sequence[Crop]) -> Tensor:
         """The loss of each image, (B,). `predicted` and `maps` (B, 1, h, w) are people per cell of `stride` pixels
-        times `scale`, on the crops as the counter saw them: mirrored where `batch.flipped` says so."""
+        times `scale`, on the crops as the counter saw them: mirrored where a crop is `flipped`."""
 
 
-def cells(pixels: int, side: int = CELL) -> int:
-    """How many cells of `side` pixels cover `pixels`: the last one may reach over the image's border."""
+def cell_count(pixels: int, side: int = CELL) -> int:
+    """The number of cells of `side` pixels that cover `pixels`; the last one may reach over the image's border."""
     return -(-pixels // side)
 
 
 def dot_map(dots: Tensor, size: tuple[int, int], window: Window, side: int = 1) -> Tensor:
-    """(h, w) float32: 1 added in the cell of every dot (N, 2) within the window, which may reach outside the image.
+    """The number of dots (N, 2) in each cell of a window, (h, w) float32; the window may reach outside the image.
 
-    Cells are squares of `side` pixels, on whose grid the window lies."""
-    shape = (cells(window.height, side), cells(window.width, side))
-    places = cells_of(dots, size, side) - dots.new_tensor([window.left // side, window.top // side]).long()
-    inside = (places >= 0).all(dim=1) & (places < dots.new_tensor([shape[1], shape[0]])).all(dim=1)
-    columns, rows = places[inside].unbind(dim=1)
+    Cells are squares of `side` pixels, and the window starts on their grid."""
+    shape = (cell_count(window.height, side), cell_count(window.width, side))
+    positions = cells_of(dots, size, side) - dots.new_tensor([window.left // side, window.top // side]).long()
+    inside = (positions >= 0).all(dim=1) & (positions < dots.new_tensor([shape[1], shape[0]])).all(dim=1)
+    columns, rows = positions[inside].unbind(dim=1)
     ones = torch.ones(len(rows), device=dots.device)
     return ones.new_zeros(shape).index_put((rows, columns), ones, accumulate=True)
 
 
 def cells_of(dots: Tensor, size: tuple[int, int], side: int) -> Tensor:
-    """(N, 2) int64, column and row of the cell of each dot; one on the image's far edge belongs to the last cell."""
-    last = dots.new_tensor([cells(size[1], side) - 1, cells(size[0], side) - 1])
+    """Column and row of the cell of each dot (N, 2), (N, 2) int64; a dot on the far edge belongs to the last cell."""
+    last = dots.new_tensor([cell_count(size[1], side) - 1, cell_count(size[0], side) - 1])
     return torch.minimum((dots / side).floor(), last).long()
 
 
@@ -180,8 +178,8 @@ def pad_to(images: Tensor, multiple: int) -> Tensor:
 
 
 def block_sum(maps: np.ndarray, factor: int) -> np.ndarray:
-    """Sum (h, w) over blocks of factor x factor, padding with zeros: the only way in which a map is scaled down."""
+    """Sum (h, w) over blocks of factor x factor, padding with zeros. This is the only way to scale a map down."""
     height, width = maps.shape
     padded = np.pad(maps, ((0, -height % factor), (0, -width % factor)))
     rows, columns = padded.shape[0] // factor, padded.shape[1] // factor
-    return padded.reshape(rows, factor, columns, factor).sum(axis=(1, 3))
+    return np.asarray(padded.reshape(rows, factor, columns, factor).sum(axis=(1, 3)))

@@ -8,14 +8,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from torch import Tensor
 
-from components.config import plugins
-from components.config.options import Choice
-from components.config.resolve import Plan
-from components.config.study import Training
+from components.config.resolve import Plan, read_plan
 from components.data.manifest import SCHEMA
 from components.data.packed import PackWriter
 from components.density_maps.gaussian import draw
+from components.runs.folder import FORMAT, save_run
+from components.workspace.layout import RunPaths
 
 
 def write(
@@ -38,23 +38,25 @@ def plan(
     density_map: dict | None = None, counter: dict | None = None, loss: dict | None = None, **training: object
 ) -> Plan:
     """A resolved plan for the made data."""
+    values = {
+        "study": "test",
+        "experiment": "made",
+        "dataset": "made",
+        "preset": "stable",
+        "counter": counter or {"kind": "mcnn"},
+        "annotation": {"kind": "fixed"},
+        "density_map": density_map or {"kind": "identity"},
+        "loss": loss or {"kind": "squared_error"},
+        "training": {"epochs": 3, "batch_size": 2} | training,
+    }
+    return read_plan(values, "test")
 
-    def resolved(family: str, choice: dict) -> Choice:
-        options = plugins.resolve(family, Choice(**choice), "test")
-        return Choice(kind=choice["kind"], **options.model_dump(mode="json"))
 
-    return Plan(
-        study="test",
-        experiment="made",
-        title="made",
-        dataset="made",
-        preset="stable",
-        counter=resolved("counter", counter or {"kind": "mcnn"}),
-        annotation=resolved("drawn map", {"kind": "fixed"}),
-        density_map=resolved("density map", density_map or {"kind": "identity"}),
-        loss=resolved("loss", loss or {"kind": "squared_error"}),
-        training=Training(**({"epochs": 3, "batch_size": 2} | training)),
-    )
+def save_weights(folder: Path, plan: Plan, weights: dict[str, Tensor], stride: int, scale: float) -> None:
+    """Write a finished run with these weights of the joint model."""
+    record = {"format": FORMAT, **plan.plain(), "stride": stride, "scale": scale}
+    best = {"epoch": 1, "val_mae": 0.0, "model": weights}
+    save_run(RunPaths(folder), record, {"epoch": 1, "history": [], "best": best, "model": weights})
 
 
 def _image(random: np.random.Generator, height: int, width: int, dots: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from components.config.options import Optimiser, Options
 from components.counters.shared.preprocessing import standardise
 from components.counters.shared.vgg import FEATURES, VGG16, layers
-from components.counters.shared.weights import start_from
+from components.counters.shared.weights import PretrainedWeights, load_backbone
 from components.crowd import Counter, pad_to
 from components.networks import Initialisation, initialise
 
@@ -18,9 +18,9 @@ BACK_END = (512, 512, 512, 256, 128, 64)
 
 
 class Params(Options):
-    """`weights` of the front end: "public" (torchvision's address), "none", or a file; `initialisation` of the rest."""
+    """`weights` of the front end: "imagenet" (torchvision's), "random", or a file; `initialisation` of the rest."""
 
-    weights: str = "public"
+    weights: PretrainedWeights = "imagenet"
     initialisation: Initialisation = "he"
     optimiser: Optimiser = Optimiser(lr=1e-5)
 
@@ -50,9 +50,10 @@ class CSRNet(Counter):
         initialise(self.back_end, params.initialisation)
         initialise(self.output, params.initialisation)
 
-    def start(self) -> str:
-        return start_from(self.front_end, self.params.weights, VGG16)
+    def load_pretrained(self) -> str:
+        return load_backbone(self.front_end, self.params.weights, VGG16)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in 0..1 -> (B, 1, ceil(H/8), ceil(W/8))."""
-        return self.output(self.back_end(self.front_end(pad_to(standardise(images), self.stride))))
+        maps: Tensor = self.output(self.back_end(self.front_end(pad_to(standardise(images), self.stride))))
+        return maps

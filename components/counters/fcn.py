@@ -2,7 +2,7 @@
 
 Kang, Chan, "Crowd Counting by Adaptively Fusing Predictions from an Image Pyramid", BMVC 2018. Its layers here, 5 x 5
 throughout and 16-16-pool-32-32-pool-64-32-1 wide, are reconstructed from the same laboratory's later code; the
-normalisation's constants are ours (5 channels, alpha 1e-4, beta 0.75, k 1: PyTorch's). 149,393 parameters."""
+constants of the normalisation are PyTorch's defaults (5 channels, alpha 1e-4, beta 0.75, k 1). 149,393 parameters."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from components.crowd import Counter, pad_to
 from components.networks import Initialisation, initialise
 
 FEATURES = (3, 16, 16, 32, 32, 64, 32)
-NORMALISED = 4  # convolutions, from the first
-POOLED = (2, 4)  # behind these, counted from 1
+NORMALISED = 4  # the first convolutions, which a local response normalisation follows
+POOLED = (2, 4)  # the convolutions, counted from 1, that a pooling follows
 
 
 class Params(Options):
@@ -44,7 +44,8 @@ class FCN7c(Counter):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in 0..1 -> (B, 1, ceil(H/4), ceil(W/4))."""
-        return self.output(self.features(pad_to(standardise(images), self.stride)))
+        maps: Tensor = self.output(self.features(pad_to(standardise(images), self.stride)))
+        return maps
 
 
 def _features() -> nn.Sequential:

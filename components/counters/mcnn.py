@@ -1,8 +1,8 @@
 """MCNN: three columns with large, medium and small kernels see heads of three sizes. Stride 4.
 
 Zhang, Zhou, Chen, Gao, Ma, "Single-Image Crowd Counting via Multi-Column Convolutional Neural Network", CVPR 2016.
-127,953 parameters with one input channel, 133,705 with three. Images whose sides are no multiple of 4 are padded, where
-public scripts of MCNN scale them down to one."""
+127,953 parameters with one input channel, 133,705 with three. Images whose sides are not multiples of 4 are padded,
+where public scripts of MCNN scale them down."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from components.config.options import Optimiser, Options
-from components.counters.shared.mcnn_checkpoint import load
+from components.counters.shared.mcnn_checkpoint import load_checkpoint
 from components.counters.shared.preprocessing import grey, standardise
-from components.crowd import OWN, Counter, pad_to
+from components.crowd import RANDOM_INITIALISATION, Counter, pad_to
 from components.networks import Initialisation, initialise
 
 COLUMNS = ((9, 7, 16, 32, 16, 8), (7, 5, 20, 40, 20, 10), (5, 3, 24, 48, 24, 12))  # first kernel, others, features
@@ -30,7 +30,7 @@ class Params(Options):
 
     channels: Literal[1, 3] = 3
     pixels: Literal["standardised", "bytes"] = "standardised"
-    final_relu: bool = Field(False, description="no cell below 0; learning stops where all cells are")
+    final_relu: bool = Field(False, description="no cell below 0; nothing is learned if all cells are")
     weights: Path | None = None
     initialisation: Initialisation = "he"
     optimiser: Optimiser = Optimiser(lr=3e-4)
@@ -53,13 +53,13 @@ class MCNN(Counter):
         self.fuse = nn.Conv2d(sum(column[-1] for column in COLUMNS), 1, 1)
         initialise(self, params.initialisation)
 
-    def start(self) -> str:
-        return load(self, self.params.weights) if self.params.weights else OWN
+    def load_pretrained(self) -> str:
+        return load_checkpoint(self, self.params.weights) if self.params.weights else RANDOM_INITIALISATION
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in 0..1 -> (B, 1, ceil(H/4), ceil(W/4))."""
         inputs = pad_to(self._inputs(images), self.stride)
-        maps = self.fuse(torch.cat([column(inputs) for column in self.columns], dim=1))
+        maps: Tensor = self.fuse(torch.cat([column(inputs) for column in self.columns], dim=1))
         return maps.relu() if self.params.final_relu else maps
 
     def _inputs(self, images: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """SFCN: a pretrained backbone, CSRNet's back end, and an encoder that carries context across the image. Stride 8.
 
 Wang, Gao, Lin, Yuan, "Learning from Synthetic Data for Crowd Counting in the Wild", CVPR 2019, with VGG-16 (16,337,345
-parameters) or ResNet-101 (38,596,801). The authors' code ends with a ReLU, ours does not: behind one, a counter that
-starts below 0 learns nothing."""
+parameters) or ResNet-101 (38,596,801). The authors' code ends with a ReLU, this one does not: with a final ReLU,
+a counter that starts below 0 learns nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from components.counters.shared.resnet import FEATURES as RESNET_FEATURES
 from components.counters.shared.resnet import RESNET101, ResNet101
 from components.counters.shared.spatial_encoder import CHANNELS, SpatialEncoder
 from components.counters.shared.vgg import FEATURES, VGG16, layers
-from components.counters.shared.weights import start_from
+from components.counters.shared.weights import PretrainedWeights, load_backbone
 from components.crowd import Counter, pad_to
 from components.networks import Initialisation, initialise
 
@@ -24,13 +24,13 @@ BACK_END = (512, 512, 512, 256, 128, CHANNELS)
 
 
 class Params(Options):
-    """`weights` of the backbone: "public" (torchvision's address), "none", or a file; `initialisation` of the rest.
+    """`weights` of the backbone: "imagenet" (torchvision's), "random", or a file; `initialisation` of the rest.
 
-    The encoder's convolutions always start from N(0, 0.01), as its authors' do: with He's every one of a scan's steps
-    would add a term as large as the slice itself."""
+    The encoder's convolutions always start from N(0, 0.01), as the authors' do: with He's initialisation each step of a
+    scan would add a term as large as the slice itself."""
 
     backbone: Literal["vgg16", "resnet101"] = "vgg16"
-    weights: str = "public"
+    weights: PretrainedWeights = "imagenet"
     initialisation: Initialisation = "he"
     optimiser: Optimiser = Optimiser(lr=1e-5)
 
@@ -56,17 +56,20 @@ class SFCN(Counter):
         initialise(self.encoder, "normal")
         initialise(self.output, params.initialisation)
 
-    def start(self) -> str:
-        return start_from(self.front_end, self.params.weights, VGG16 if self.params.backbone == "vgg16" else RESNET101)
+    def load_pretrained(self) -> str:
+        return load_backbone(
+            self.front_end, self.params.weights, VGG16 if self.params.backbone == "vgg16" else RESNET101
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in 0..1 -> (B, 1, ceil(H/8), ceil(W/8))."""
         features = self.back_end(self.front_end(pad_to(standardise(images), self.stride)))
-        return self.output(self.encoder(features))
+        maps: Tensor = self.output(self.encoder(features))
+        return maps
 
 
 def _backbone(kind: str) -> tuple[nn.Module, int]:
-    """The network, not yet pretrained, and how many features it gives."""
+    """The network, not yet pretrained, and its number of output features."""
     if kind == "resnet101":
         return ResNet101(), RESNET_FEATURES
     front_end = layers(FEATURES, 3)

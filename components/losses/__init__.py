@@ -1,1 +1,1 @@
-"""Kinds of counting losses: a file says how far the counter's map is from what it should have counted."""
+"""Kinds of counting losses: a file compares the counter's map with a density map, or with dots."""

@@ -2,18 +2,19 @@
 
 | |f(X)| - |D| |  +  0.1 W(f(X) / |f(X)|, D / |D|)  +  0.01 |D| TV(f(X) / |f(X)|, D / |D|)
 
-W is optimal transport from the centres of the cells to the dots, at the squared distance in pixels, made smooth by an
+W is optimal transport from the centres of the cells to the dots, at the squared distance in pixels, smoothed by an
 entropy (relative to the product of both distributions); TV, the total variation, compares cells. The gradient of W in
-the prediction is its dual potential, as in the paper: the potentials are found without a gradient.
+the prediction is its dual potential, as in the paper: the potentials are computed without a gradient.
 
-The paper predicts with a final ReLU; our counters may go below zero. The count is that of all cells, as in evaluation;
-the distributions are of the positive part, in which cells below zero may be pulled up but not further down. A
-prediction that holds less than one person is not yet a distribution, and an image without dots never is one: only its
-count matters, with one gradient for all cells, so that training recovers from predictions that are negative everywhere.
+The paper predicts with a final ReLU; the counters here may go below zero. The count is the sum of all cells, as in
+evaluation; the distributions are those of the positive part, in which cells below zero may be raised but not lowered.
+A prediction of less than one person in all is no distribution yet, and an image without dots never has one: there only
+the count matters, with one gradient for all cells, so training recovers from predictions that are negative everywhere.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -21,8 +22,8 @@ from pydantic import Field
 from torch import Tensor
 
 from components.config.options import Options
-from components.crowd import Batch
-from components.losses.shared.dots import counted, places, squared_distances
+from components.crowd import Crop
+from components.losses.shared.dots import dot_counts, dots_in_crop, squared_distances
 from components.losses.shared.transport import potentials
 
 
@@ -38,39 +39,42 @@ def build(params: Params, stride: int, scale: float) -> DMCount:
 
 
 class DMCount:
-    """Reads dots alone."""
+    """Compares with dots alone."""
 
-    drawn = False
+    uses_density_map = False
     title = "DM-Count"
 
     def __init__(self, params: Params, stride: int, scale: float) -> None:
         self.params, self.stride, self.scale = params, stride, scale
 
-    def __call__(self, predicted: Tensor, maps: Tensor | None, batch: Batch) -> Tensor:
+    def __call__(self, predicted: Tensor, maps: Tensor | None, crops: Sequence[Crop]) -> Tensor:
         people = predicted[:, 0] / self.scale
-        return torch.stack([self._loss(each, batch, index) for index, each in enumerate(people)])
+        return torch.stack([self._loss(each, crop) for each, crop in zip(people, crops, strict=True)])
 
-    def _loss(self, people: Tensor, batch: Batch, index: int) -> Tensor:
+    def _loss(self, people: Tensor, crop: Crop) -> Tensor:
         """The loss of one crop from its people per cell (h, w)."""
-        counts = counted(batch, index, self.stride).to(people)
-        truth, held = counts.sum(), _Positive.apply(people)
-        error = (people.sum() - truth).abs()
-        if truth == 0 or held.sum() < 1:
+        counts = dot_counts(crop, self.stride).to(people)
+        truth = counts.sum()
+        positive: Tensor = _Positive.apply(people)  # type: ignore[no-untyped-call]
+        error: Tensor = (people.sum() - truth).abs()
+        if truth == 0 or positive.sum() < 1:
             return error
-        shares = held / held.sum()
-        dots, inside = places(batch, index)
+        shares = positive / positive.sum()
+        dots, inside = dots_in_crop(crop)
         variation = truth * (shares - counts / truth).abs().sum() / 2
         return error + self.params.transport * self.transport(shares, dots[inside]) + self.params.variation * variation
 
     def transport(self, shares: Tensor, dots: Tensor) -> Tensor:
-        """W between shares (h, w) of one person and dots (N, 2) of equal weight, in pixels squared."""
+        """W between shares (h, w), which sum to 1, and dots (N, 2) of equal weight, in pixels squared."""
         costs = squared_distances(dots, (shares.shape[0], shares.shape[1]), self.stride).to(shares)
-        of_cells, of_dots = potentials(costs, shares.detach().flatten(), self.params.entropy, self.params.iterations)
-        return of_cells @ shares.flatten() + of_dots.mean()
+        cell_potentials, dot_potentials = potentials(
+            costs, shares.detach().flatten(), self.params.entropy, self.params.iterations
+        )
+        return cell_potentials @ shares.flatten() + dot_potentials.mean()
 
 
 class _Positive(torch.autograd.Function):
-    """max(x, 0), in whose gradient descent moves a value below zero up, and never further down."""
+    """max(x, 0), with a gradient that lets descent move a value below zero up, but never further down."""
 
     @staticmethod
     def forward(context: Any, values: Tensor) -> Tensor:

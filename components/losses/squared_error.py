@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
 from components.config.options import Options
-from components.crowd import Batch
+from components.crowd import Crop
 from components.losses.shared.squared_error import squared_error
 
 
 class Params(Options):
-    """`cosine` adds so many times 1 - cos(f(X), M) for each image, which sees the map's shape and not its count: Wan,
-    Wang, Chan (2020) have 10, at a target scale of 1. At a scale of 40 the squares weigh 1600 times as much."""
+    """`cosine` is the weight of 1 - cos(f(X), M) of each image, which depends on the map's shape, not its count: 10 in
+    Wan, Wang, Chan (2020), at a target scale of 1. At a scale of 40 the squares are 1600 times as large."""
 
     cosine: float = Field(0.0, ge=0)
 
@@ -25,13 +27,13 @@ def build(params: Params, stride: int, scale: float) -> SquaredError:
 class SquaredError:
     """Compares with a density map, cell by cell."""
 
-    drawn = True
+    uses_density_map = True
     title = "squared error"
 
     def __init__(self, cosine: float) -> None:
         self.cosine = cosine
 
-    def __call__(self, predicted: Tensor, maps: Tensor | None, batch: Batch) -> Tensor:
+    def __call__(self, predicted: Tensor, maps: Tensor | None, crops: Sequence[Crop]) -> Tensor:
         assert maps is not None
         loss = squared_error(predicted, maps)
         if not self.cosine:

@@ -1,7 +1,7 @@
-"""Collapse alarms: what a learned density map looks like when joint training has gone wrong.
+"""Collapse alarms: signs that joint training of the density map has gone wrong.
 
-Without its second loss the generator collapses to zero; held too weakly it shrinks towards the untrained counter or
-drifts to a background haze. The alarms warn, and stand in the run's record and in the tables' notes."""
+Without its second loss the generator collapses to zero; with too small a weight its maps shrink towards the untrained
+counter, or drift to a constant background. The alarms are part of the run's record and of the tables' notes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ LIMITS = {"map_sum_error": 0.4, "map_variance": 0.05, "map_correlation": 0.2}
 
 
 def health(maps: list[np.ndarray], annotations: list[np.ndarray]) -> dict[str, float]:
-    """Maps M and annotation maps Y (h, w) of some whole images, means over the images:
+    """Compare maps M with annotation maps Y (h, w) of whole images; means over the images:
 
-    map_sum_error    |log(sum M / sum Y)|, images without dots left out
+    map_sum_error    |log(sum M / sum Y)|, without images that have no dots
     map_variance     variance of M within the image, relative to that of Y
     map_correlation  of M with Y, cell by cell"""
     pairs = [(m.ravel(), y.ravel()) for m, y in zip(maps, annotations, strict=True) if y.sum() > 0.5]
@@ -30,7 +30,7 @@ def health(maps: list[np.ndarray], annotations: list[np.ndarray]) -> dict[str, f
 
 
 def alarms(values: Mapping[str, float]) -> list[str]:
-    """What is alarming about `health`, a sentence each; nothing where there is none, as for maps that do not learn."""
+    """The alarms that the values of `health` raise, a sentence each; none for maps that do not learn."""
     if "map_sum_error" not in values:
         return []
     found = []

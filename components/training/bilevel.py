@@ -1,19 +1,19 @@
-"""How a density map follows what it does to counting: the gradient of a later loss through one step of the counter.
+"""How a density map follows its effect on counting: the gradient of a later loss through one step of the counter.
 
 With weights t the counter would step to t' = t - eta dL_in/dt, where L_in compares f(X) with M. L_out is a loss of
-counts at t', on other images and without M. So t' alone carries M, and t enters L_in through f(X) alone: with
-g = dL_out/dt at t', and J = df/dt at t,
+counts at t', on other images and without M. So M affects L_out only through t', and t enters L_in through f(X) alone:
+with g = dL_out/dt at t', and J = df/dt at t,
 
     dL_out/dM = -eta (d2L_in/dM dt) g = -eta (d2L_in/dM df) J g = -eta d/dM <dL_in/df, v>,  v = J g held fixed;
 
-for L_in = ||f - M||^2, where dL_in/df = 2 (f - M), it is 2 eta J g. No step is differentiated. The step is not that of
-the counter's optimiser: as long as one of Adam's, but along the gradient, it would overshoot, and Adam's own divides by
-next to nothing where a weight has had no gradient yet. Eta is such that L_in would fall by a tenth if it were straight,
-whatever its units; it counts as fixed.
+for L_in = ||f - M||^2, where dL_in/df = 2 (f - M), it is 2 eta J g. No optimiser step is differentiated. The step is
+not that of the counter's optimiser: one as long as Adam's, but along the gradient, would overshoot, and Adam's own
+divides by nearly 0 where a weight has had no gradient yet. Eta is such that L_in would fall by a tenth if it were
+linear, whatever its units; it is treated as a constant.
 
-v is the derivative of f(X) along g: a difference of two forward passes. Forward-mode automatic differentiation, which
-a counter's own functions would have to offer, does the work of three and costs MCNN
-more than a whole step. In float32 ReLUs that switch between the two passes turn v a little; in float64 they do not."""
+v is the derivative of f(X) along g: a difference of two forward passes. Forward-mode automatic differentiation needs
+support in a counter's own functions, does the work of three passes, and costs MCNN more than a whole step. In float32,
+ReLUs that switch between the two passes change v a little; in float64 they do not."""
 
 from __future__ import annotations
 
@@ -23,82 +23,83 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from components.crowd import Batch
-from components.losses.shared import dots
+from components.crowd import Batch, Crop
 from components.losses.shared.block_counts import block_counts
+from components.losses.shared.dots import dot_counts
 from components.training.joint import JointModel
 
 SIDES = (2, 4, 8)  # cells: blocks of the outer loss
-FALL = 0.1  # share of L_in that the step would take off
+RELATIVE_DECREASE = 0.1  # of L_in in the step, if L_in were linear
 
 
-def look_ahead(
+def bilevel_update(
     model: JointModel,
     inner: tuple[Batch | None, int],
     outer: tuple[Batch | None, int],
     loss: Tensor,
-    sum_: Callable[[list[Tensor]], None],
+    all_reduce_: Callable[[list[Tensor]], None],
 ) -> None:
-    """Add a worker's share of dL_out to the gradients of the map's weights. Those of the counter's weights are there,
-    L_in's on the whole batch; `loss` is L_in summed over the worker's images.
+    """Add a worker's share of dL_out to the gradients of the density map's weights.
 
-    Both batches are a worker's share, if it has one, and how many images there are in all; `sum_` adds up over the
-    workers, in place."""
-    slopes = [weight.grad for weight in model.counter.parameters() if weight.grad is not None]
-    total, ahead = loss.clone(), [torch.zeros_like(slope) for slope in slopes]
-    sum_([total])
-    rate = step_length(total.to(model.device) / inner[1], slopes)
+    The gradients of the counter's weights must be those of L_in on the whole batch. `loss` is L_in summed over the
+    worker's images. Each batch is the worker's share, None if it has none, and the number of images in all.
+    `all_reduce_` replaces tensors by their sums over the workers."""
+    gradients = [weight.grad for weight in model.counter.parameters() if weight.grad is not None]
+    total_loss, direction = loss.clone(), [torch.zeros_like(gradient) for gradient in gradients]
+    all_reduce_([total_loss])
+    eta = step_length(total_loss.to(model.device) / inner[1], gradients)
     if outer[0] is not None:
-        ahead = outer_gradient(model, outer[0].to(model.device), outer[1], [rate * slope for slope in slopes])
-    sum_(ahead)
+        step = [eta * gradient for gradient in gradients]
+        direction = outer_gradient(model, outer[0].to(model.device), outer[1], step)
+    all_reduce_(direction)
     if inner[0] is not None:
-        (rate * pull(model, inner[0], ahead) / inner[1]).backward()
+        (eta * hypergradient_surrogate(model, inner[0], direction) / inner[1]).backward()
 
 
-def step_length(loss: Tensor, slopes: list[Tensor]) -> Tensor:
-    """Eta, of L_in and its gradient."""
-    square = _norm(slopes).square()
-    return FALL * loss / square.clamp(min=torch.finfo(square.dtype).tiny)
+def step_length(loss: Tensor, gradients: list[Tensor]) -> Tensor:
+    """Eta, from L_in and its gradients."""
+    square = _norm(gradients).square()
+    return RELATIVE_DECREASE * loss / square.clamp(min=torch.finfo(square.dtype).tiny)
 
 
 def outer_gradient(model: JointModel, batch: Batch, images: int, step: list[Tensor]) -> list[Tensor]:
-    """g: L_out of other images, a mean over `images`, in the counter's weights after these went back by `step`."""
-    weights = model.counter.named_parameters()
-    ahead = {
-        name: (weight - each).detach().requires_grad_() for (name, weight), each in zip(weights, step, strict=True)
-    }
-    predicted = model.asked(functional_call(model.counter, ahead, (batch.images / 255,)), batch)
-    loss = block_counts(predicted, model.scale * counted(batch, model.stride), SIDES).sum() / images
-    return list(torch.autograd.grad(loss, list(ahead.values())))
+    """g: the gradient of L_out, a mean over `images`, in the counter's weights after they moved by -`step`."""
+    named = zip(model.counter.named_parameters(), step, strict=True)
+    weights = {name: (weight - each).detach().requires_grad_() for (name, weight), each in named}
+    predicted = functional_call(model.counter, weights, (batch.images / 255,))
+    counts = model.scale * batch_dot_counts(batch.crops, model.stride)
+    loss = block_counts(model.mask_prediction(predicted, batch.crops), counts, SIDES).sum() / images
+    return list(torch.autograd.grad(loss, list(weights.values())))
 
 
-def counted(batch: Batch, stride: int) -> Tensor:
-    """The dots of a batch's crops, as the counter sees them: (B, 1, h, w) people per cell."""
-    return torch.stack([dots.counted(batch, index, stride)[None] for index in range(len(batch.dots))])
+def batch_dot_counts(crops: Sequence[Crop], stride: int) -> Tensor:
+    """The dots of crops as the counter sees them: (B, 1, h, w) people per cell."""
+    return torch.stack([dot_counts(crop, stride)[None] for crop in crops])
 
 
-def pull(model: JointModel, batch: Batch, direction: list[Tensor]) -> Tensor:
-    """-<dL_in/df, v>, L_in summed over the images, which is differentiable in M and so in the map's weights.
+def hypergradient_surrogate(model: JointModel, batch: Batch, direction: list[Tensor]) -> Tensor:
+    """-<dL_in/df, v>, with L_in summed over the images: its gradient in M, times eta, is dL_out/dM.
 
     `direction` is g, in the order of the counter's weights."""
-    predicted, along = derivative(model.counter, batch.images / 255, direction)
+    predicted, along = jvp_finite_difference(model.counter, batch.images / 255, direction)
     predicted.requires_grad_()
-    maps = model.target(batch)
-    loss = model.compare(predicted, maps, batch).sum()
-    slope = torch.autograd.grad(loss, predicted, create_graph=True)[0]
-    return -(slope * along).sum()
+    loss = model.counting_loss(predicted, model.target(batch.crops), batch.crops).sum()
+    gradient = torch.autograd.grad(loss, predicted, create_graph=True)[0]
+    return -(gradient * along).sum()
 
 
 @torch.no_grad()
-def derivative(network: nn.Module, inputs: Tensor, direction: list[Tensor]) -> tuple[Tensor, Tensor]:
+def jvp_finite_difference(network: nn.Module, inputs: Tensor, direction: list[Tensor]) -> tuple[Tensor, Tensor]:
     """f(X), and its derivative as the weights move along `direction`, by central differences.
 
-    The weights move, each way, by (the precision of their type)^(2/3) of their own length."""
+    The weights move, each way, by (the precision of their type)^(2/3) times their norm."""
     weights = list(network.parameters())
-    own, length = _norm(weights), _norm(direction)
-    step = torch.finfo(own.dtype).eps ** (2 / 3) * own / length.clamp(min=torch.finfo(own.dtype).tiny)
-    there, back = (functional_call(network, _moved(network, direction, way), (inputs,)) for way in (step, -step))
-    return (there + back) / 2, (there - back) / (2 * step)
+    norm, length = _norm(weights), _norm(direction)
+    step = torch.finfo(norm.dtype).eps ** (2 / 3) * norm / length.clamp(min=torch.finfo(norm.dtype).tiny)
+    forward, backward = (
+        functional_call(network, _moved(network, direction, signed_step), (inputs,)) for signed_step in (step, -step)
+    )
+    return (forward + backward) / 2, (forward - backward) / (2 * step)
 
 
 def _moved(network: nn.Module, direction: list[Tensor], step: Tensor) -> dict[str, Tensor]:
@@ -107,4 +108,5 @@ def _moved(network: nn.Module, direction: list[Tensor], step: Tensor) -> dict[st
 
 
 def _norm(tensors: Sequence[Tensor]) -> Tensor:
-    return torch.stack([each.norm() for each in tensors]).norm()
+    norm: Tensor = torch.stack([each.norm() for each in tensors]).norm()
+    return norm

@@ -1,23 +1,25 @@
 """A counter and the density maps that it learns from, as one model with one loss.
 
-Equations (3) and (7) share a shape, `counting_loss(f(X), M) + refinement_loss(M)`; with maps that are merely drawn the
-second term is zero. One backward pass gives both networks the gradients of algorithms 1 and 2.
+Equations (3) and (7) share a shape, `counting_loss(f(X), M) + refinement_loss(M)`; for hand-crafted maps the second
+term is zero. One backward pass gives both networks the gradients of algorithms 1 and 2.
 
-Where an image has a region of interest, both losses see maps times the share of each cell that lies in it: outside,
-nothing is asked for and nothing punished. What counts must sum to the people inside, whose kernels reach out of the
-region, or counters would learn to miss them. So whatever draws a kernel a dot gives back what the region's border cuts
-off, as at the image's own, and maps that a loss or hard normalisation holds to a count are held to it inside."""
+Where an image has a region of interest, both losses see maps multiplied by the share of each cell that lies in it, so
+predictions outside have no effect. The target inside must sum to the people inside, although their kernels reach out of
+the region; otherwise counters would learn to miss people. So every map that draws a kernel for a dot divides it by its
+mass inside the region, as at the image's own border, and maps whose count is fixed by a loss or by hard normalisation
+have that count inside the region."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from components.crowd import CELL, Batch, Counter, CountingLoss, DensityMap, block_sum
-from components.density_maps.crops import annotation, cut, regions, whole
+from components.crowd import CELL, Batch, Counter, CountingLoss, Crop, DensityMap, block_sum
+from components.density_maps.crops import annotation_maps, cut, full_window, region_masks
 
 
 class Losses(NamedTuple):
@@ -26,56 +28,70 @@ class Losses(NamedTuple):
 
 
 class JointModel(nn.Module):
-    """`scale`: the counter predicts people per cell times this, so that cells are of order 1."""
+    """`scale`: the target scale. The counter predicts people per cell times this, so that cells are of order 1."""
 
     def __init__(self, counter: Counter, density_map: DensityMap, loss: CountingLoss, scale: float) -> None:
         super().__init__()
         self.counter, self.density_map, self.loss, self.scale = counter, density_map, loss, scale
         self.stride = counter.stride
-        self._frozen: dict[int, Tensor] = {}  # maps of whole images, kept while the density map is not updated
+        self._map_cache: dict[int, Tensor] = {}  # maps of whole images by number, while the density map is not updated
 
     @property
     def learns_maps(self) -> bool:
-        return self.loss.drawn and any(weight.requires_grad for weight in self.density_map.parameters())
+        return self.loss.uses_density_map and any(each.requires_grad for each in self.density_map.parameters())
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.counter.parameters()).device
 
     def forward(self, batch: Batch, *, learn_maps: bool) -> Losses:
-        """Both losses of each image; without `learn_maps` what a network makes is made once for each image."""
+        """Both losses of each image. Without `learn_maps` a network makes the map of each image once, and it is kept
+        until `clear_map_cache`."""
         predicted = self.counter(batch.images / 255)
-        if not self.loss.drawn:
-            return Losses(self.compare(predicted, None, batch), predicted.new_zeros(len(predicted)))
-        frozen = not learn_maps and any(True for _ in self.density_map.parameters())
-        maps = within(self._frozen_maps(batch), batch, self.stride) if frozen else self.target(batch)
-        maps = maps.detach() if self.density_map.looks_ahead else maps
-        refinement = self.density_map.refinement_loss(maps, batch, batch.windows)
-        return Losses(self.compare(predicted, maps, batch), refinement)
+        if not self.loss.uses_density_map:
+            return Losses(self.counting_loss(predicted, None, batch.crops), predicted.new_zeros(len(predicted)))
+        cached = not learn_maps and any(True for _ in self.density_map.parameters())
+        maps = self._cached_maps(batch.crops) if cached else self.target(batch.crops)
+        maps = maps.detach() if self.density_map.bilevel_every else maps
+        refinement = self.density_map.refinement_loss(maps, batch.crops)
+        return Losses(self.counting_loss(predicted, maps, batch.crops), refinement)
 
-    def target(self, batch: Batch) -> Tensor:
-        """What the counter learns from, (B, 1, h, w) times the target scale: nothing outside a region of interest."""
-        return within(self.density_map(batch, batch.windows), batch, self.stride)
+    def target(self, crops: Sequence[Crop]) -> Tensor:
+        """What the counter learns from, not mirrored: (B, 1, h, w) people per cell times `scale`, 0 outside regions."""
+        return apply_region_mask(self.density_map(crops), crops, self.stride)
 
-    def compare(self, predicted: Tensor, maps: Tensor | None, batch: Batch) -> Tensor:
-        """The counting loss of each image (B,): what the counter saw mirrored is compared with the mirrored map, and
-        what it says outside a region of interest is neither asked for nor punished."""
-        return self.loss(self.asked(predicted, batch), None if maps is None else flip(maps, batch.flipped), batch)
+    def annotation(self, crops: Sequence[Crop]) -> Tensor:
+        """The annotation maps of crops, not mirrored: (B, 1, h, w) people per cell times `scale`."""
+        return self.scale * annotation_maps(crops, self.stride)
 
-    def asked(self, predicted: Tensor, batch: Batch) -> Tensor:
-        """What counts of predictions (B, 1, h, w), which are mirrored where the images are."""
-        if not batch.regions:
+    def counting_loss(self, predicted: Tensor, maps: Tensor | None, crops: Sequence[Crop]) -> Tensor:
+        """The counting loss of each image, (B,). Predictions are as the counter saw the crops, maps not mirrored.
+
+        A mirrored prediction is compared with the mirrored map, and predictions outside a region of interest have no
+        effect."""
+        target = None if maps is None else flip(maps, crops)
+        return self.loss(self.mask_prediction(predicted, crops), target, crops)
+
+    def mask_prediction(self, predicted: Tensor, crops: Sequence[Crop]) -> Tensor:
+        """Predictions (B, 1, h, w), mirrored where the crops are, set to 0 outside regions of interest."""
+        if all(crop.region is None for crop in crops):
             return predicted
-        return flip(within(flip(predicted, batch.flipped), batch, self.stride), batch.flipped)
+        return flip(apply_region_mask(flip(predicted, crops), crops, self.stride), crops)
 
-    def annotation(self, batch: Batch) -> Tensor:
-        """The annotation maps of a batch's crops, (B, 1, h, w) people per cell times the target scale."""
-        return self.scale * annotation(batch, range(len(batch.windows)), batch.windows, self.stride)
-
-    def thaw(self) -> None:
-        """Forget the maps of the density map as it was: it is about to change."""
-        self._frozen.clear()
+    def clear_map_cache(self) -> None:
+        """Forget the cached maps, because the density map is about to change."""
+        self._map_cache.clear()
 
     def predict(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) uint8 -> (B, 1, ceil(H/stride), ceil(W/stride)) people per cell."""
+        """(B, 3, H, W) uint8 -> (B, 1, ceil(H/stride), ceil(W/stride)) people per cell, on the model's device."""
         with torch.inference_mode():
-            return self.counter(images.to(self.device) / 255) / self.scale
+            people: Tensor = self.counter(images.to(self.device) / 255) / self.scale
+            return people
+
+    def predict_image(self, image: np.ndarray) -> np.ndarray:
+        """One whole image (H, W, 3) uint8 -> (ceil(H/stride), ceil(W/stride)) float32 people per cell."""
+        images = torch.from_numpy(np.array(image.transpose(2, 0, 1), order="C"))[None]
+        return np.asarray(self.predict(images)[0, 0].cpu())
 
     def target_map(
         self,
@@ -87,45 +103,41 @@ class JointModel(nn.Module):
     ) -> np.ndarray:
         """What the counter learns from for one whole image, (h, w) people per cell.
 
-        dots (N, 2) in pixels, size (H, W), annotation (ceil(H/4), ceil(W/4)) people per 4 px cell. The image, (H, W, 3)
-        uint8, is looked at by image attention and by kernels, which do not work without it; the region, (h, w), is
-        the share of each of the counter's cells that counts."""
-        window = whole(size, self.stride)
-        batch = Batch(
-            images=torch.zeros(1, 3, 0, 0),
-            flipped=torch.tensor([False]),
-            numbers=[0],
-            windows=[window],
-            sizes=[size],
-            dots=[torch.from_numpy(dots)],
-            annotations=[torch.from_numpy(block_sum(np.asarray(annotation), self.stride // CELL))],
-            photographs=[] if image is None else [image],
-            regions=[] if region is None else [torch.from_numpy(region)],
+        dots (N, 2) in pixels, size (H, W), annotation (ceil(H/4), ceil(W/4)) people per 4 px cell. The image (H, W, 3)
+        uint8 is needed by image attention and by kernels; the region (h, w) is the share of each of the counter's cells
+        that lies in the region of interest."""
+        crop = Crop(
+            number=0,
+            window=full_window(size, self.stride),
+            size=size,
+            dots=torch.from_numpy(dots),
+            annotation=torch.from_numpy(block_sum(np.asarray(annotation), self.stride // CELL)),
+            region=None if region is None else torch.from_numpy(region),
+            image=image,
         ).to(self.device)
         with torch.inference_mode():
-            return (self.target(batch)[0, 0] / self.scale).cpu().numpy()
+            return np.asarray((self.target([crop])[0, 0] / self.scale).cpu())
 
-    def _frozen_maps(self, batch: Batch) -> Tensor:
-        return torch.stack([self._frozen_map(batch.only(index)) for index in range(len(batch.windows))])
+    def _cached_maps(self, crops: Sequence[Crop]) -> Tensor:
+        maps = torch.stack([self._cached_map(crop) for crop in crops])
+        return apply_region_mask(maps, crops, self.stride)
 
-    def _frozen_map(self, one: Batch) -> Tensor:
-        inside = whole(one.sizes[0], self.stride)
-        if one.numbers[0] not in self._frozen:
+    def _cached_map(self, crop: Crop) -> Tensor:
+        full = full_window(crop.size, self.stride)
+        if crop.number not in self._map_cache:
             with torch.no_grad():
-                self._frozen[one.numbers[0]] = self.density_map(one, [inside])[0]
-        return cut(self._frozen[one.numbers[0]], one.windows[0], inside, self.stride)
-
-    @property
-    def device(self) -> torch.device:
-        return next(self.counter.parameters()).device
+                self._map_cache[crop.number] = self.density_map([crop.at(full)])[0]
+        return cut(self._map_cache[crop.number], crop.window, full, self.stride)
 
 
-def within(maps: Tensor, batch: Batch, stride: int) -> Tensor:
-    """What counts of maps (B, 1, h, w) of a batch's windows, not mirrored: all, where there are no regions."""
-    shares = regions(batch, range(len(maps)), batch.windows, stride)
-    return maps if shares is None else maps * shares
+def apply_region_mask(maps: Tensor, crops: Sequence[Crop], stride: int) -> Tensor:
+    """Maps (B, 1, h, w) of crops, not mirrored, times the share of each cell that lies in the region of interest."""
+    masks = region_masks(crops, stride)
+    return maps if masks is None else maps * masks
 
 
-def flip(maps: Tensor, flipped: Tensor) -> Tensor:
-    """(B, 1, h, w), mirrored left to right where `flipped` (B,) says so."""
-    return torch.where(flipped[:, None, None, None], maps.flip(-1), maps)
+def flip(maps: Tensor, crops: Sequence[Crop]) -> Tensor:
+    """Maps (B, 1, h, w), mirrored left to right where the crops are."""
+    if not any(crop.flipped for crop in crops):
+        return maps
+    return torch.stack([each.flip(-1) if crop.flipped else each for each, crop in zip(maps, crops, strict=True)])

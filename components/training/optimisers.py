@@ -15,7 +15,8 @@ from components.training.joint import JointModel
 Optimisers = dict[str, torch.optim.Optimizer]
 
 
-def optimisers(model: JointModel) -> Optimisers:
+def build_optimisers(model: JointModel) -> Optimisers:
+    """The optimiser of the counter, and of the density map if it learns, by the names of the networks."""
     networks = {"counter": model.counter} | ({"density_map": model.density_map} if model.learns_maps else {})
     return {name: _optimiser(network.parameters(), network.params.optimiser) for name, network in networks.items()}
 
@@ -27,9 +28,9 @@ def _optimiser(parameters: Iterator[nn.Parameter], options: Optimiser) -> torch.
     return torch.optim.SGD(groups, lr=options.lr, momentum=options.momentum, weight_decay=options.weight_decay)
 
 
-def schedule(optimisers: list[torch.optim.Optimizer], options: Training, epochs: float) -> None:
-    """Set the learning rates for the step that begins after so many epochs."""
-    share = 1.0 if options.schedule == "constant" else (1 + math.cos(math.pi * epochs / options.epochs)) / 2
+def set_learning_rates(optimisers: list[torch.optim.Optimizer], options: Training, epochs: float) -> None:
+    """Set the learning rates that the schedule has after `epochs`, a fraction within an epoch."""
+    factor = 1.0 if options.schedule == "constant" else (1 + math.cos(math.pi * epochs / options.epochs)) / 2
     for optimiser in optimisers:
         for group in optimiser.param_groups:
-            group["lr"] = share * group["initial_lr"]
+            group["lr"] = factor * group["initial_lr"]

@@ -19,10 +19,11 @@ from components.counters.shared.preprocessing import IMAGENET_MEAN
 from components.counters.shared.resnet import FrozenBatchNorm, ResNet101
 from components.counters.shared.spatial_encoder import CHANNELS, SpatialEncoder
 from components.counters.shared.vgg import VGG16
-from components.counters.shared.weights import Published, start_from
-from components.crowd import OWN, cells, pad_to
+from components.counters.shared.weights import Published, load_backbone
+from components.crowd import RANDOM_INITIALISATION, cell_count, pad_to
+from components.errors import UserError
 
-OFFLINE = {"csrnet": {"weights": "none"}, "sfcn": {"weights": "none"}}
+OFFLINE = {"csrnet": {"weights": "random"}, "sfcn": {"weights": "random"}}
 VARIANTS = [pytest.param(kind, {}, id=kind) for kind in plugins.kinds("counter")] + [
     pytest.param("sfcn", {"backbone": "resnet101"}, id="sfcn-resnet101"),
     pytest.param("mcnn", {"channels": 1}, id="mcnn-grey"),
@@ -40,7 +41,7 @@ def test_maps_have_the_size_of_the_grid_at_any_size_of_image(kind: str, options:
     for height, width in ((32, 48), (33, 50), (7, 9)):
         with torch.no_grad():
             maps = network(torch.rand(2, 3, height, width))
-        assert maps.shape == (2, 1, cells(height, network.stride), cells(width, network.stride))
+        assert maps.shape == (2, 1, cell_count(height, network.stride), cell_count(width, network.stride))
 
 
 @pytest.mark.parametrize("preset", ["stable", "paper"])
@@ -210,7 +211,7 @@ def test_a_backbone_starts_from_a_local_file(kind: str, options: dict, prefix: s
     state = torchvisions(counter(kind, **options).front_end, prefix)
     torch.save(state, tmp_path / "weights.pth")
     network = counter(kind, weights=str(tmp_path / "weights.pth"), **options)
-    assert network.start() == f"{name} (ImageNet)"
+    assert network.load_pretrained() == f"{name} (ImageNet)"
     assert all(torch.equal(value, state[prefix + key]) for key, value in network.front_end.state_dict().items())
 
 
@@ -221,19 +222,19 @@ def test_public_weights_are_fetched_once_and_checked(tmp_path: Path, monkeypatch
     digest = hashlib.sha256((tmp_path / "made.pth").read_bytes()).hexdigest()[:8]
     source = (tmp_path / "made.pth").rename(tmp_path / f"made-{digest}.pth")
     published = Published("Made", source.as_uri(), prefix="net.")
-    assert start_from(network, "public", published) == "Made (ImageNet)"
+    assert load_backbone(network, "imagenet", published) == "Made (ImageNet)"
     source.unlink()
-    assert start_from(network, "public", published) == "Made (ImageNet)"
+    assert load_backbone(network, "imagenet", published) == "Made (ImageNet)"
     assert torch.equal(network.weight, saved.weight)
 
 
-def test_weights_that_cannot_be_fetched_are_said_to_be_missing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_weights_that_cannot_be_downloaded_stop_with_the_address_and_both_ways_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     nowhere = Published("Made", (tmp_path / "nowhere-01234567.pth").as_uri())
-    assert start_from(nn.Linear(2, 1), "public", nowhere) == f"{OWN} (Made weights could not be fetched)"
-    assert "nowhere-01234567.pth" in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"Made cannot be downloaded from file.*nowhere.*: PATH.*weights: random"):
+        load_backbone(nn.Linear(2, 1), "imagenet", nowhere)
 
 
 def test_vggs_convolutions_have_torchvisions_numbers() -> None:
@@ -243,7 +244,7 @@ def test_vggs_convolutions_have_torchvisions_numbers() -> None:
 
 @pytest.mark.parametrize(("kind", "options"), VARIANTS)
 def test_a_counter_without_weights_says_so(kind: str, options: dict) -> None:
-    assert counter(kind, **options).start() == OWN
+    assert counter(kind, **options).load_pretrained() == RANDOM_INITIALISATION
 
 
 @pytest.mark.parametrize("content", [None, b"not weights"])
@@ -252,17 +253,17 @@ def test_bad_weight_files_are_named(tmp_path: Path, content: bytes | None) -> No
     if content:
         path.write_bytes(content)
     network: CSRNet = counter("csrnet", weights=str(path))
-    with pytest.raises(ValueError, match=r"counter\.weights: .*vgg\.pth"):
-        network.start()
+    with pytest.raises(UserError, match=r"counter\.weights: .*vgg\.pth"):
+        network.load_pretrained()
 
 
 def test_a_file_that_holds_no_names_is_refused(tmp_path: Path) -> None:
     torch.save(torch.zeros(3), tmp_path / "one.pth")
-    with pytest.raises(ValueError, match=r"one\.pth holds a Tensor"):
-        start_from(nn.Linear(2, 1), str(tmp_path / "one.pth"), VGG16)
+    with pytest.raises(UserError, match=r"one\.pth holds a Tensor"):
+        load_backbone(nn.Linear(2, 1), tmp_path / "one.pth", VGG16)
 
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     torch.save({"conv.weight": torch.zeros(1)}, tmp_path / "other.pth")
-    with pytest.raises(ValueError, match=r"does not hold VGG-16: features\.0"):
-        counter("csrnet", weights=str(tmp_path / "other.pth")).start()
+    with pytest.raises(UserError, match=r"does not hold VGG-16: features\.0"):
+        counter("csrnet", weights=str(tmp_path / "other.pth")).load_pretrained()

@@ -52,7 +52,7 @@ def test_a_checkpoint_loads_from_both_kinds_of_file(tmp_path: Path, prefix: str,
     source, image = mcnn(channels=channels), torch.rand(1, 3, 20, 24)
     path = write(published(source, prefix), tmp_path / f"mcnn{suffix}")
     network = mcnn(channels=channels, weights=str(path))
-    assert network.start() == f"MCNN (mcnn{suffix})"
+    assert network.load_pretrained() == f"MCNN (mcnn{suffix})"
     assert torch.equal(network(image), source(image))
 
 
@@ -60,13 +60,13 @@ def test_a_missing_array_is_named(tmp_path: Path) -> None:
     state = published(mcnn(), "DME.")
     del state["DME.branch2.4.conv.bias"]
     with pytest.raises(ValueError, match=r"counter\.weights: .*mcnn\.h5 does not hold MCNN: branch2\.4\.conv\.bias"):
-        mcnn(weights=str(write(state, tmp_path / "mcnn.h5"))).start()
+        mcnn(weights=str(write(state, tmp_path / "mcnn.h5"))).load_pretrained()
 
 
 def test_another_number_of_channels_is_named(tmp_path: Path) -> None:
     path = write(published(mcnn(), "DME."), tmp_path / "mcnn.h5")
     with pytest.raises(ValueError, match=r"branch1\.0\.conv\.weight has shape \(16, 1, 9, 9\).*counter\.channels"):
-        mcnn(channels=3, weights=str(path)).start()
+        mcnn(channels=3, weights=str(path)).load_pretrained()
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".pth"])
@@ -76,14 +76,14 @@ def test_bad_files_are_named(tmp_path: Path, suffix: str, content: bytes | None)
     if content:
         path.write_bytes(content)
     with pytest.raises(ValueError, match=rf"counter\.weights: .*mcnn\{suffix}"):
-        mcnn(weights=str(path)).start()
+        mcnn(weights=str(path)).load_pretrained()
 
 
 def test_an_hdf5_file_of_groups_is_refused(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "mcnn.h5", "w") as file:
         file["DME/branch1"] = np.zeros(3)
     with pytest.raises(ValueError, match=r"mcnn\.h5 cannot be read as HDF5 arrays"):
-        mcnn(weights=str(tmp_path / "mcnn.h5")).start()
+        mcnn(weights=str(tmp_path / "mcnn.h5")).load_pretrained()
 
 
 def test_with_a_final_relu_no_cell_is_below_zero() -> None:
@@ -122,7 +122,7 @@ def test_a_real_checkpoint_gives_the_maps_that_it_gave_others(real: Path) -> Non
     with h5py.File(path) as file:
         arrays = {name: torch.from_numpy(values[...]) for name, values in file.items()}
     network = mcnn(weights=str(path))
-    network.start()
+    network.load_pretrained()
     samples = build(Params(root=real / "shanghaitech", part="A")).samples([])
     for sample in islice((each for each in samples if each.split == "train"), 30):
         pixels = np.asarray(Image.open(sample.image).convert("RGB"))[:131, :150].copy()

@@ -58,7 +58,7 @@ def test_a_huge_kernel_spreads_its_dot_evenly() -> None:
 
 def test_cells_hold_the_mass_of_a_truncated_normal_distribution() -> None:
     centres, sigmas, extent = [0.0, 3.7, 18.2, 21.5], [0.3, 2.0, 7.0, 40.0], 21.5
-    drawn = cell_mass(torch.tensor(centres), torch.tensor(sigmas), extent, first=-2, cells=10, side=4)
+    drawn = cell_mass(torch.tensor(centres), torch.tensor(sigmas), extent, first=-2, count=10, side=4)
     edges = np.arange(-2, 9) * 4
     for mass, centre, sigma in zip(drawn.numpy(), centres, sigmas, strict=True):
         truncated = truncnorm(-centre / sigma, (extent - centre) / sigma, loc=centre, scale=sigma)
@@ -132,7 +132,7 @@ def test_a_window_is_a_cut_of_the_whole_map_and_zero_outside(window: Window, sig
 def test_a_map_can_be_drawn_from_bandwidths_that_are_learned() -> None:
     sigmas = torch.tensor([1.0, 3.0], dtype=torch.float64, requires_grad=True)
     dots = scattered(2, (8, 8))
-    assert torch.autograd.gradcheck(lambda s: cell_mass(dots[:, 0], s, 8, first=0, cells=2, side=4), sigmas)
+    assert torch.autograd.gradcheck(lambda s: cell_mass(dots[:, 0], s, 8, first=0, count=2, side=4), sigmas)
 
 
 def test_fixed_gives_every_dot_its_sigma() -> None:

@@ -11,12 +11,12 @@ from scipy.ndimage import convolve as convolved
 from scipy.ndimage import gaussian_filter
 from torch import nn
 
-from components.crowd import Batch, Window, dot_map
+from components.crowd import Window, dot_map
 from components.density_maps.gaussian import draw
-from components.density_maps.learned.generated import normalised
+from components.density_maps.learned.generated import hard_normalised
 from components.density_maps.learned.shared.blur_kernels import convolve
 from components.losses.shared.local_count import local_count
-from tests.density_maps.test_learned import STRIDES, batch, density_map
+from tests.density_maps.test_learned import STRIDES, density_map, full_crops
 
 
 def features(layers: nn.Sequential) -> list[int]:
@@ -25,12 +25,12 @@ def features(layers: nn.Sequential) -> list[int]:
 
 def test_blurred_maps_are_gaussian_filters_of_the_dot_map() -> None:
     """Equation (4), away from the border, against scipy's sampled kernel of a wide bandwidth."""
-    maps, full = density_map("generated"), Window(0, 0, 96, 96)
-    one = batch((96, 96), [full], 4)
+    maps = density_map("generated")
+    [one] = full_crops((96, 96), 4)
     dots = np.zeros((96, 96))
     dots[48, 40] = 1
-    one = Batch(**{**vars(one), "dots": [torch.tensor([[40.5, 48.5]], dtype=torch.float64)]})
-    drawn = maps.blurred(one, 0, full)
+    one = replace(one, dots=torch.tensor([[40.5, 48.5]], dtype=torch.float64))
+    drawn = maps.blurred(one)
     assert drawn.shape == (5, 96, 96)
     np.testing.assert_allclose(drawn[3].numpy(), gaussian_filter(dots, 8, truncate=6), atol=5e-6)
     np.testing.assert_allclose(drawn.sum(dim=(1, 2)).numpy(), 1, atol=1e-5)
@@ -63,18 +63,18 @@ def test_the_paper_presets_networks_are_table_1() -> None:
 
 
 def test_refinement_loss_of_equation_3() -> None:
-    maps, window = density_map("refined", alpha=2.5), Window(0, 0, 64, 64)
-    one = batch((64, 64), [window], 4)
+    maps = density_map("refined", alpha=2.5)
+    [one] = full_crops((64, 64), 4)
     made = torch.rand(1, 1, 16, 16)
-    expected = 2.5 * ((made - 40 * one.annotations[0]) ** 2).sum()
-    torch.testing.assert_close(maps.refinement_loss(made, one, [window]), expected[None])
+    expected = 2.5 * ((made - 40 * one.annotation) ** 2).sum()
+    torch.testing.assert_close(maps.refinement_loss(made, [one]), expected[None])
 
 
 def test_refinement_loss_of_equation_7_on_a_whole_image_counts_the_dots() -> None:
-    maps, window = density_map("generated", beta=0.5), Window(0, 0, 64, 64)
-    one = batch((64, 64), [window], 4, people=30)
+    maps = density_map("generated", beta=0.5)
+    [one] = full_crops((64, 64), 4, people=30)
     made = torch.full((1, 1, 16, 16), 40 * 25 / 256)  # 25 people
-    torch.testing.assert_close(maps.refinement_loss(made, one, [window]), torch.tensor([0.5 * 5**2]), rtol=1e-3, atol=0)
+    torch.testing.assert_close(maps.refinement_loss(made, [one]), torch.tensor([0.5 * 5**2]), rtol=1e-3, atol=0)
 
 
 def test_a_generator_for_another_stride_is_refused() -> None:
@@ -83,18 +83,17 @@ def test_a_generator_for_another_stride_is_refused() -> None:
 
 
 def test_no_dots_make_a_map_all_the_same() -> None:
-    maps, window = density_map("generated"), Window(0, 0, 64, 64)
-    made = maps(batch((64, 64), [window], 4, people=0), [window])
+    maps = density_map("generated")
+    made = maps(full_crops((64, 64), 4, people=0))
     assert torch.isfinite(made).all()
 
 
 def test_learned_kernels_start_as_the_gaussians() -> None:
     """Dots in the middle of their pixels, away from the border; the filters end at three sigmas of the widest."""
     fixed, learned = (density_map("generated", kernels=kernels, sigmas=[1, 4]) for kernels in ("fixed", "learned"))
-    window = Window(0, 0, 64, 64)
-    one = batch((64, 64), [window], 4)
-    one = replace(one, dots=[torch.tensor([[30.5, 28.5], [30.5, 28.5], [40.5, 33.5]], dtype=torch.float64)])
-    drawn, filtered = fixed.blurred(one, 0, window), learned.blurred(one, 0, window)
+    [one] = full_crops((64, 64), 4)
+    one = replace(one, dots=torch.tensor([[30.5, 28.5], [30.5, 28.5], [40.5, 33.5]], dtype=torch.float64))
+    drawn, filtered = fixed.blurred(one), learned.blurred(one)
     torch.testing.assert_close(filtered.sum(dim=(1, 2)), torch.full((2,), 3.0))
     torch.testing.assert_close(filtered, drawn, rtol=0, atol=0.01 * float(drawn[1].max()))
 
@@ -113,41 +112,39 @@ def test_a_dot_map_adds_coinciding_dots_and_keeps_those_on_the_far_edge() -> Non
 
 
 def test_naive_fusion_is_the_mean_of_the_fixed_maps_and_keeps_their_people() -> None:
-    maps, window = density_map("generated", fusion="naive"), Window(0, 0, 64, 64)
-    one = batch((64, 64), [window], 4, people=30)
-    made = maps(one, [window])[0, 0] / 40
-    expected = sum(draw(one.dots[0], sigma, (64, 64), side=4) for sigma in (1, 2, 4, 8, 16)) / 5
+    maps = density_map("generated", fusion="naive")
+    [one] = full_crops((64, 64), 4, people=30)
+    made = maps([one])[0, 0] / 40
+    expected = sum(draw(one.dots, sigma, (64, 64), side=4) for sigma in (1, 2, 4, 8, 16)) / 5
     torch.testing.assert_close(made, expected, rtol=1e-4, atol=1e-5)
     assert made.sum().item() == pytest.approx(30, rel=1e-5)
 
 
 def test_image_attention_looks_at_the_photograph_and_self_attention_does_not() -> None:
-    window = Window(0, 0, 64, 64)
-    one = batch((64, 64), [window], 4)
-    other = replace(one, photographs=[255 - one.photographs[0]])
+    [one] = full_crops((64, 64), 4)
+    other = replace(one, image=255 - one.image)
     for fusion, same in (("image_attention", False), ("self_attention", True)):
         maps = density_map("generated", fusion=fusion)
-        assert torch.equal(maps(one, [window]), maps(other, [window])) == same
+        assert torch.equal(maps([one]), maps([other])) == same
 
 
 def test_direct_fusion_is_the_network_on_the_blurred_maps() -> None:
-    maps, window = density_map("generated", fusion="direct"), Window(0, 0, 64, 64)
-    one = batch((64, 64), [window], 4)
-    expected = maps.fusion(100 * maps.blurred(one, 0, window)[None])
-    torch.testing.assert_close(maps(one, [window]), expected, rtol=1e-4, atol=1e-5)
+    maps = density_map("generated", fusion="direct")
+    [one] = full_crops((64, 64), 4)
+    expected = maps.fusion(100 * maps.blurred(one)[None])
+    torch.testing.assert_close(maps([one]), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("stride", STRIDES)
 def test_the_local_loss_is_the_mean_squared_count_error_of_patches(stride: int) -> None:
     """Patch by patch; the last ones are cut off."""
     maps = density_map("generated", stride, refinement="local", patch=24, beta=0.5)
-    window = Window(0, 0, 64, 80)
-    one = batch((64, 80), [window], stride)
+    [one] = full_crops((64, 80), stride)
     made = torch.rand(1, 1, 64 // stride, 80 // stride)
-    gap, side = (made / 40)[0, 0] - one.annotations[0], 24 // stride
+    gap, side = (made / 40)[0, 0] - one.annotation, 24 // stride
     errors = [patch.sum() ** 2 for rows in gap.split(side) for patch in rows.split(side, dim=1)]
     assert len(errors) == 3 * 4
-    torch.testing.assert_close(maps.refinement_loss(made, one, [window]), 0.5 * torch.stack(errors).mean()[None])
+    torch.testing.assert_close(maps.refinement_loss(made, [one]), 0.5 * torch.stack(errors).mean()[None])
 
 
 def test_one_patch_as_large_as_the_map_makes_the_local_loss_global() -> None:
@@ -157,20 +154,22 @@ def test_one_patch_as_large_as_the_map_makes_the_local_loss_global() -> None:
 
 @pytest.mark.parametrize("people", [0, 30])
 def test_a_hard_normalised_map_has_exactly_its_people_and_no_second_loss(people: int) -> None:
-    maps, full = density_map("generated", refinement="hard_norm"), Window(0, 0, 64, 96)
-    one = batch((64, 96), [full], 4, people=people)
-    made = maps(one, [full])
+    maps = density_map("generated", refinement="hard_norm")
+    [one] = full_crops((64, 96), 4, people=people)
+    made = maps([one])
     assert made.sum().item() / 40 == pytest.approx(people, rel=1e-5)
-    assert maps.refinement_loss(made, one, [full]).tolist() == [0]
+    assert maps.refinement_loss(made, [one]).tolist() == [0]
 
 
 def test_hard_normalisation_of_maps_whose_sums_no_factor_brings_to_the_count() -> None:
     """Already positive: scaled. A sum below zero, and zero everywhere: the count all the same, with a gradient."""
     positive = torch.rand(1, 1, 4, 4) + 1
-    torch.testing.assert_close(normalised(positive, torch.tensor([7.0])), 7 * positive / positive.sum())
-    torch.testing.assert_close(normalised(torch.zeros(1, 1, 2, 2), torch.tensor([6.0])), torch.full((1, 1, 2, 2), 1.5))
+    torch.testing.assert_close(hard_normalised(positive, torch.tensor([7.0])), 7 * positive / positive.sum())
+    torch.testing.assert_close(
+        hard_normalised(torch.zeros(1, 1, 2, 2), torch.tensor([6.0])), torch.full((1, 1, 2, 2), 1.5)
+    )
     negative = (-positive).requires_grad_()
-    made = normalised(negative, torch.tensor([7.0]))
+    made = hard_normalised(negative, torch.tensor([7.0]))
     assert made.sum().item() == pytest.approx(7)
     made.square().sum().backward()
     assert negative.grad.all()

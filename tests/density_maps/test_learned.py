@@ -11,8 +11,8 @@ from torch import nn
 
 from components.config import plugins
 from components.config.options import Choice
-from components.crowd import Batch, DensityMap, Window
-from components.density_maps.crops import cut, whole, with_margin
+from components.crowd import Crop, DensityMap, Window
+from components.density_maps.crops import cut, full_window, with_margin
 from components.density_maps.gaussian import draw
 from tests import crowds
 
@@ -40,22 +40,17 @@ def density_map(kind: str, stride: int = 4, preset: str = "stable", scale: float
     return plugins.build("density map", kind, resolved, stride=stride, scale=scale)
 
 
-def batch(size: tuple[int, int], windows: list[Window], stride: int, people: int = 30) -> Batch:
+def crops(size: tuple[int, int], windows: list[Window], stride: int, people: int = 30) -> list[Crop]:
     """The same made image several times, seen through different windows."""
     source = torch.Generator().manual_seed(7)
     dots = torch.rand(people, 2, dtype=torch.float64, generator=source) * torch.tensor([size[1], size[0]])
     annotation = draw(dots, 4.0, size, side=stride)
-    photograph = np.random.default_rng(7).integers(0, 256, (*size, 3), dtype=np.uint8)
-    return Batch(
-        images=torch.zeros(len(windows), 3, windows[0].height, windows[0].width, dtype=torch.uint8),
-        flipped=torch.zeros(len(windows), dtype=torch.bool),
-        numbers=[0] * len(windows),
-        windows=windows,
-        sizes=[size] * len(windows),
-        dots=[dots] * len(windows),
-        annotations=[annotation] * len(windows),
-        photographs=[photograph] * len(windows),
-    )
+    image = np.random.default_rng(7).integers(0, 256, (*size, 3), dtype=np.uint8)
+    return [Crop(0, window, size, dots, annotation, image=image) for window in windows]
+
+
+def full_crops(size: tuple[int, int], stride: int, people: int = 30) -> list[Crop]:
+    return crops(size, [full_window(size, stride)], stride, people)
 
 
 def earlier_run(folder: Path, stride: int, kind: str = "generated", **training: object) -> DensityMap:
@@ -64,7 +59,7 @@ def earlier_run(folder: Path, stride: int, kind: str = "generated", **training: 
     scale = plan.training.target_scale or {4: 40.0, 8: 10.0}[stride]
     maps = density_map(kind, stride, scale=scale)
     weights = {f"density_map.{name}": value for name, value in maps.state_dict().items()}
-    folder.save(folder, plan, {"history": [], "best": {"model": weights}, "model": weights}, {"stride": stride})
+    crowds.save_weights(folder, plan, weights, stride, scale)
     return maps
 
 
@@ -78,12 +73,12 @@ def test_what_is_made_for_a_crop_is_the_crop_of_the_whole(
     if kind == "frozen":
         earlier_run(tmp_path, stride)
         options = {"run": str(tmp_path)}
-    maps, full = density_map(kind, stride, **options), whole(size, stride)
+    maps, full = density_map(kind, stride, **options), full_window(size, stride)
     corners = [(0, 0), (48, 56), (0, 64), (full.height - 32, full.width - 48)]
     windows = [Window(*corner, 32, 48) for corner in corners]
     with torch.no_grad():
-        of_whole = maps(batch(size, [full], stride), [full])[0]
-        of_crops = maps(batch(size, windows, stride), windows)
+        of_whole = maps(full_crops(size, stride))[0]
+        of_crops = maps(crops(size, windows, stride))
     assert of_whole.shape == (1, full.height // stride, full.width // stride)
     for made, window in zip(of_crops, windows, strict=True):
         torch.testing.assert_close(made, cut(of_whole, window, full, stride), rtol=1e-4, atol=1e-4)
@@ -92,10 +87,10 @@ def test_what_is_made_for_a_crop_is_the_crop_of_the_whole(
 def test_a_crop_without_its_margin_is_another_map() -> None:
     """The test above can fail: zero padding at the cut changes what the generator makes."""
     maps, window = density_map("generated"), Window(48, 56, 32, 48)
-    crops = batch((128, 160), [window], 4)
+    [crop] = crops((128, 160), [window], 4)
     with torch.no_grad():
-        right = maps(crops, [window])[0]
-        padded = maps.fuse(maps.blurred(crops, 0, window)[None])[0]
+        right = maps([crop])[0]
+        padded = maps.fuse(maps.blurred(crop)[None])[0]
     assert (right - padded).abs().max() > 0.01 * right.abs().max()
 
 
@@ -114,8 +109,8 @@ def test_margins_stay_inside_and_keep_one_size(window: Window, expected: Window)
 @pytest.mark.parametrize(("kind", "options"), [(k, o) for k, o in EVERY if k in ("refined", "generated")], ids=named)
 @pytest.mark.parametrize("stride", STRIDES)
 def test_gradient_reaches_every_weight(kind: str, options: dict, stride: int) -> None:
-    maps, full = density_map(kind, stride, **options), whole((64, 64), stride)
-    made, weights = maps(batch((64, 64), [full], stride), [full]), dict(maps.named_parameters())
+    maps = density_map(kind, stride, **options)
+    made, weights = maps(full_crops((64, 64), stride)), dict(maps.named_parameters())
     assert made.requires_grad == bool(weights) == (options != {"fusion": "naive"})
     if weights:
         made.square().sum().backward()

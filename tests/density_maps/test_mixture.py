@@ -13,18 +13,18 @@ from torch.func import functional_call, jvp
 
 from components.config import plugins
 from components.config.options import Choice
-from components.crowd import Batch, Counter, Window
+from components.crowd import Batch, Counter, Crop
 from components.density_maps.gaussian import draw
 from components.density_maps.learned.mixture import log_densities
 from components.losses.shared.block_counts import block_counts
 from components.training import bilevel
-from components.training import optimisers as updates
-from components.training.assemble import assemble, samples
-from components.training.fit import World, _step, fit
+from components.training.assemble import assemble, open_data, samples
+from components.training.fit import Communicator, fit, train_step
 from components.training.joint import JointModel
+from components.training.optimisers import build_optimisers
 from components.training.samples import OUTER, TRAINING
 from tests import crowds
-from tests.density_maps.test_learned import batch, density_map
+from tests.density_maps.test_learned import density_map, full_crops
 from tests.training.test_fit import same, trained
 
 MIXTURE = {"kind": "mixture", "every": 2}
@@ -32,12 +32,14 @@ MIXTURE = {"kind": "mixture", "every": 2}
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    return crowds.write(tmp_path_factory.mktemp("made"), [(48, 64)] * 8, ["train"] * 5 + ["val"] * 2 + ["test"])
+    return open_data(
+        *crowds.write(tmp_path_factory.mktemp("made"), [(48, 64)] * 8, ["train"] * 5 + ["val"] * 2 + ["test"])
+    )
 
 
-def seen(dots: list[list[float]], size: tuple[int, int] = (64, 64)) -> Batch:
-    one = batch(size, [Window(0, 0, *size)], 4)
-    return replace(one, dots=[torch.tensor(dots, dtype=torch.float64).reshape(-1, 2)])
+def seen(dots: list[list[float]], size: tuple[int, int] = (64, 64)) -> list[Crop]:
+    [one] = full_crops(size, 4)
+    return [replace(one, dots=torch.tensor(dots, dtype=torch.float64).reshape(-1, 2))]
 
 
 @pytest.mark.parametrize(
@@ -49,22 +51,22 @@ def test_every_dot_weighs_one_whatever_its_shares(dots: list) -> None:
     maps = density_map("mixture")
     nn.init.normal_(maps.shares[0].weight, std=3)
     nn.init.normal_(maps.shares[2].weight, std=3)
-    made = maps(seen(dots), [Window(0, 0, 64, 64)])
+    made = maps(seen(dots))
     assert made.sum().item() / 40 == pytest.approx(len(dots), rel=1e-6)
     made.square().sum().backward()
     assert all(torch.isfinite(weight.grad).all() for weight in maps.parameters())
 
 
 def test_a_map_is_the_sum_of_drawn_maps_with_the_shares_of_each_dot() -> None:
-    maps, one = density_map("mixture", sigmas=[2, 8]), seen([[20, 30], [40, 41], [3, 60]])
-    shares = maps.shares(log_densities(one.dots[0])).double()
+    maps, [one] = density_map("mixture", sigmas=[2, 8]), seen([[20, 30], [40, 41], [3, 60]])
+    shares = maps.shares(log_densities(one.dots)).double()
     torch.testing.assert_close(shares.sum(dim=1), torch.ones(3, dtype=torch.float64))
     expected = sum(
         share * draw(dot[None], sigma, (64, 64)).double()
-        for dot, row in zip(one.dots[0], shares, strict=True)
+        for dot, row in zip(one.dots, shares, strict=True)
         for share, sigma in zip(row, (2.0, 8.0), strict=True)
     )
-    torch.testing.assert_close(maps(one, one.windows)[0, 0] / 40, expected.float())
+    torch.testing.assert_close(maps([one])[0, 0] / 40, expected.float())
 
 
 def test_drawing_with_weights_has_the_gradient_of_each_dots_own_map() -> None:
@@ -85,9 +87,8 @@ def test_densities_count_the_dots_around_each() -> None:
 
 
 def test_it_starts_near_the_fixed_map_of_4_px() -> None:
-    maps, full = density_map("mixture"), Window(0, 0, 64, 64)
-    one = batch((64, 64), [full], 4)
-    started, fixed = maps(one, [full]) / 40, draw(one.dots[0], 4.0, (64, 64))
+    maps, [one] = density_map("mixture"), full_crops((64, 64), 4)
+    started, fixed = maps([one]) / 40, draw(one.dots, 4.0, (64, 64))
     assert (started - fixed).norm() < 0.1 * fixed.norm()
 
 
@@ -124,21 +125,25 @@ def model_in_doubles(plan) -> JointModel:
 
 
 def in_doubles(made, stream: int, size: int = 3) -> tuple[Batch, int]:
-    training = samples(crowds.plan(MIXTURE, crop=[32, 64]), 0, *made, 4)[0]  # whole blocks of 8 cells
+    training = samples(crowds.plan(MIXTURE, crop=[32, 64]), 0, made, 4)[0]  # whole blocks of 8 cells
     drawn, images = next(training.batches(1, size, stream=stream))
     return replace(drawn, images=drawn.images.double()), images
+
+
+def single(batch: Batch, index: int) -> Batch:
+    return Batch(batch.images[index : index + 1], [batch.crops[index]])
 
 
 def through_the_step(model: JointModel, inner: tuple[Batch, int], outer: tuple[Batch, int]) -> list[Tensor]:
     """dL_out in the map's weights, by differentiating through the step of the counter, which is written out."""
     weights, (batch, images), (later, count) = dict(model.counter.named_parameters()), inner, outer
-    maps = model.density_map(batch, batch.windows)
-    maps = torch.stack([each.flip(-1) if flip else each for each, flip in zip(maps, batch.flipped, strict=True)])
-    loss = model.loss(model.counter(batch.images / 255), maps, batch).sum() / images
+    maps = model.density_map(batch.crops)
+    maps = torch.stack([each.flip(-1) if crop.flipped else each for each, crop in zip(maps, batch.crops, strict=True)])
+    loss = model.loss(model.counter(batch.images / 255), maps, batch.crops).sum() / images
     slopes = torch.autograd.grad(loss, [*weights.values()], create_graph=True)
     eta = 0.1 * loss.item() / sum(slope.square().sum().item() for slope in slopes)
     stepped = {name: weight - eta * slope for (name, weight), slope in zip(weights.items(), slopes, strict=True)}
-    gap = functional_call(model.counter, stepped, (later.images / 255,)) - 40 * bilevel.counted(later, 4)
+    gap = functional_call(model.counter, stepped, (later.images / 255,)) - 40 * bilevel.batch_dot_counts(later.crops, 4)
     blocks = [side**2 * nn.functional.avg_pool2d(gap, side) for side in (2, 4, 8)]
     outer_loss = sum(each.square().sum() for each in blocks) / count
     return list(torch.autograd.grad(outer_loss, list(model.density_map.parameters())))
@@ -149,10 +154,10 @@ def test_looking_ahead_is_differentiating_through_the_step(made, loss: dict, mon
     """With the loop's own mean over the batch, its target scale of 40, and mirrored crops."""
     model = model_in_doubles(crowds.plan(MIXTURE, loss=loss))
     inner, outer = in_doubles(made, TRAINING), in_doubles(made, OUTER, size=2)
-    assert 0 < inner[0].flipped.sum() < 3
+    assert 0 < sum(crop.flipped for crop in inner[0].crops) < 3
     expected = through_the_step(model, inner, outer)
     monkeypatch.setattr(torch.optim.Adam, "step", lambda _: None)
-    _step(model, [*updates.optimisers(model).values()], *inner, True, World(), outer)
+    train_step(model, [*build_optimisers(model).values()], *inner, True, Communicator(), outer)
     for weight, slope in zip(model.density_map.parameters(), expected, strict=True):
         assert slope.any()
         torch.testing.assert_close(weight.grad, slope, rtol=1e-5, atol=1e-6 * float(slope.abs().max()))
@@ -176,7 +181,7 @@ def test_the_derivative_of_every_counter_is_its_forward_mode_derivative(kind: st
     images = torch.rand(1, 3, 16, 24, dtype=torch.float64)
     weights = {name: weight.detach() for name, weight in counter.named_parameters()}
     direction = {name: 1e3 * torch.randn_like(weight) for name, weight in weights.items()}
-    made, along = bilevel.derivative(counter, images, list(direction.values()))
+    made, along = bilevel.jvp_finite_difference(counter, images, list(direction.values()))
     expected = jvp(lambda moved: functional_call(counter, moved, (images,)), (weights,), (direction,))
     torch.testing.assert_close(made, expected[0], rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(along, expected[1], rtol=1e-3, atol=1e-4 * float(expected[1].abs().max()))
@@ -191,10 +196,10 @@ def test_the_workers_shares_of_looking_ahead_add_up(made) -> None:
     weights, calls = [*model.density_map.parameters()], []
 
     def looked(index: slice | int, loss: Tensor, sum_) -> list[Tensor]:
-        share = (inner[0] if isinstance(index, slice) else inner[0].only(index), 3)
-        later = outer[0] if isinstance(index, slice) else outer[0].only(index) if index < 2 else None
+        share = (inner[0] if isinstance(index, slice) else single(inner[0], index), 3)
+        later = outer[0] if isinstance(index, slice) else single(outer[0], index) if index < 2 else None
         model.density_map.zero_grad()
-        bilevel.look_ahead(model, share, (later, 2), loss, sum_)
+        bilevel.bilevel_update(model, share, (later, 2), loss, sum_)
         return [weight.grad.clone() for weight in weights]
 
     def record(tensors: list[Tensor]) -> None:
@@ -216,7 +221,7 @@ def test_the_shares_change_in_every_second_step_and_not_between(made) -> None:
     model.counter.register_forward_pre_hook(
         lambda *_: taken.append(deepcopy(model.density_map.state_dict())) if model.counter.training else None
     )
-    training, validation = samples(plan, 0, *made, 4)
+    training, validation = samples(plan, 0, made, 4)
     fit(model, training, validation, plan.training, report=lambda *_: None)
     assert len(taken) == 5 + 3 * 3  # five steps; in three of them, three passes more
     started = [taken[index] for index in (0, 4, 5, 9, 10)]  # at the beginning of each step

@@ -10,11 +10,10 @@ from torch import Tensor, nn
 
 from components.config import plugins
 from components.config.options import Choice
-from components.crowd import Window
 from components.networks import autocast, in_bf16
 from components.runs.provenance import fingerprint, precision
 from tests import crowds
-from tests.density_maps.test_learned import batch, density_map, earlier_run
+from tests.density_maps.test_learned import density_map, full_crops
 
 CPU = torch.device("cpu")
 KINDS = ("generated", "kernel")
@@ -35,17 +34,15 @@ def test_auto_is_bf16_where_the_processor_multiplies_in_it(has: bool) -> None:
 def test_runs_are_known_and_resumed_by_what_auto_means(has: bool, monkeypatch) -> None:
     plan, drawn = crowds.plan({"kind": "generated"}), crowds.plan()
     assert (precision(plan), precision(drawn)) == ("bf16" if has else "fp32", "fp32")
-    here = fingerprint([], [])
+    here = fingerprint("train", plan, 0, "data")
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": not has})
-    assert fingerprint([], []) != here
+    assert fingerprint("train", plan, 0, "data") != here
 
 
 def test_frozen_maps_have_the_precision_of_the_run_that_made_them(tmp_path: Path) -> None:
-    earlier_run(tmp_path, 4)
-    frozen, written = crowds.plan({"kind": "frozen", "run": str(tmp_path)}), tmp_path / "params.yaml"
-    assert precision(frozen) == "fp32"
-    written.write_text(written.read_text().replace("precision: fp32", "precision: bf16"))
-    assert precision(frozen) == "bf16"
+    for earlier in ("fp32", "bf16"):
+        crowds.save_weights(tmp_path / earlier, crowds.plan({"kind": "generated", "precision": earlier}), {}, 4, 40.0)
+        assert precision(crowds.plan({"kind": "frozen", "run": str(tmp_path / earlier)})) == earlier
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -58,10 +55,9 @@ def test_the_papers_preset_is_in_fp32(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_maps_in_bf16_differ_from_those_in_fp32_by_rounding(kind: str) -> None:
-    window = Window(0, 0, 64, 96)
     exact, rounded = (density_map(kind, precision=each) for each in ("fp32", "bf16"))
     rounded.load_state_dict(exact.state_dict())
-    expected, made = (maps(batch((64, 96), [window], 4), [window]) for maps in (exact, rounded))
+    expected, made = (maps(full_crops((64, 96), 4)) for maps in (exact, rounded))
     assert 0 < (made - expected).norm() < 0.02 * expected.norm()
     made.sum().backward()
     assert {made.dtype} | {weight.grad.dtype for weight in rounded.parameters()} == {torch.float32}

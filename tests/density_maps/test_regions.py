@@ -12,13 +12,10 @@ import torch
 from components.config.options import Choice
 from components.config.study import DatasetEntry, Split
 from components.crowd import RawSample, Window
+from components.data import prepare
 from components.data.manifest import Prepared
 from components.data.packed import Pack, PackWriter
-from components.evaluation.metrics import by_scene
-from components.evaluation.score import Scene, score
-from components.evaluation.scores import gather
-from components.runs import folder as runs
-from components.stages import prepare
+from components.evaluation.score import EvalImage, score
 from components.stages.rasterize import annotation_map
 from components.training.assemble import assemble
 from components.training.joint import JointModel, flip
@@ -62,9 +59,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def _prepare(folder: Path, monkeypatch: pytest.MonkeyPatch, longest_side: int | None, border: str = "straight") -> Path:
     """Prepared data and maps of `Scenes`, as the stages write them."""
-    monkeypatch.setattr(prepare, "_dataset", lambda entry, where: Scenes(border))
+    monkeypatch.setattr(prepare, "open_dataset", lambda entry, where: Scenes(border))
     entry = DatasetEntry(source=Choice(kind="mall"), longest_side=longest_side, split=Split())
-    prepare.prepare(entry, "test", "Scenes", folder / "prepared")
+    prepare.prepare_dataset(entry, "test", "Scenes", folder / "prepared")
     prepared = Prepared(folder / "prepared")
     with PackWriter(folder / "maps", np.float32) as pack:
         for row in prepared.rows:
@@ -105,8 +102,8 @@ def test_perspective_is_known_at_every_dot_in_prepared_pixels(
 def test_predictions_outside_do_not_count() -> None:
     region = np.array([[1, 0.25], [0, 1]], np.float32)
     [result] = score(
-        lambda images: torch.full((1, 1, 2, 2), 8.0),
-        [Scene("a", np.zeros((8, 8, 3), np.uint8), np.array([[1.0, 1.0]]), region, "s")],
+        lambda image: np.full((2, 2), 8.0),
+        [EvalImage("a", np.zeros((8, 8, 3), np.uint8), np.array([[1.0, 1.0]]), region, "s")],
         4,
     )
     assert (result.prediction, result.truth, result.scene) == (18.0, 1.0, "s")
@@ -125,21 +122,16 @@ def test_a_loss_neither_asks_for_nor_punishes_what_is_outside(folder: Path, mode
     )
     for batch, _ in training.batches(1, 4):
         assert batch is not None
-        outside = torch.stack(
-            [
-                region[None, top // 4 : top // 4 + 8, left // 4 : left // 4 + 8] == 0
-                for region, (top, left) in zip(
-                    batch.regions, [(each.top, each.left) for each in batch.windows], strict=True
-                )
-            ]
-        )
+        corners = [(crop.window.top // 4, crop.window.left // 4) for crop in batch.crops]
+        pairs = zip(batch.crops, corners, strict=True)
+        outside = torch.stack([crop.region[None, top : top + 8, left : left + 8] == 0 for crop, (top, left) in pairs])
         assert outside.any()
         predicted = torch.rand(len(outside), 1, 8, 8)
-        maps = model.target(batch)
-        haze = predicted + 100 * flip(outside.float(), batch.flipped)
-        loss = model.compare(predicted, maps, batch)
-        torch.testing.assert_close(model.compare(haze, maps, batch), loss)
-        assert (model.compare(predicted + 1, maps, batch) > loss).all()
+        maps = model.target(batch.crops)
+        haze = predicted + 100 * flip(outside.float(), batch.crops)
+        loss = model.counting_loss(predicted, maps, batch.crops)
+        torch.testing.assert_close(model.counting_loss(haze, maps, batch.crops), loss)
+        assert (model.counting_loss(predicted + 1, maps, batch.crops) > loss).all()
 
 
 @pytest.mark.parametrize(
@@ -156,10 +148,10 @@ def test_a_loss_neither_asks_for_nor_punishes_what_is_outside(folder: Path, mode
 def test_the_map_of_a_crop_is_the_whole_one_cut_where_there_are_regions(folder: Path, kind: dict) -> None:
     joint = assemble(crowds.plan(density_map=kind), 0)
     training = Samples(Prepared(folder / "prepared"), Pack(folder / "maps"), "train", stride=4)
-    batch = training.whole(0)
-    whole = joint.target(batch)
+    crop = training.full_crop(0)
+    whole = joint.target([crop])
     window = Window(16, 24, 16, 32)
-    part = joint.target(type(batch)(**vars(batch) | {"windows": [window]}))
+    part = joint.target([crop.at(window)])
     torch.testing.assert_close(part, whole[..., 4:8, 6:14], rtol=1e-4, atol=1e-4)
     assert whole[..., 12:].abs().max() == 0
 
@@ -187,9 +179,9 @@ def test_what_counts_of_a_map_sums_to_the_people_inside_whatever_the_border_cuts
     folder = _prepare(tmp_path, monkeypatch, longest_side, "slanted")
     joint = assemble(crowds.plan(density_map=kind, counter=counter), 0)
     training = Samples(Prepared(folder / "prepared"), Pack(folder / "maps"), "train", stride=joint.stride)
-    batch = training.whole(0)
-    counted, drawn = joint.target(batch), joint.density_map(batch, batch.windows)
-    assert len(batch.dots[0]) == 3
+    crop = training.full_crop(0)
+    counted, drawn = joint.target([crop]), joint.density_map([crop])
+    assert len(crop.dots) == 3
     assert counted.sum().item() / joint.scale == pytest.approx(3, rel=1e-4)
     assert drawn.sum() > 1.01 * counted.sum()  # kernels reach out of the region
 
@@ -200,11 +192,10 @@ def test_a_frozen_generator_of_a_coarser_grid_holds_the_people_inside_too(
     folder = _prepare(tmp_path, monkeypatch, None, "slanted")
     earlier = crowds.plan(density_map=HARD_NORM, counter=CSRNET)
     weights = assemble(earlier, 0).state_dict()
-    state = {"history": [], "best": {"model": weights}, "model": weights}
-    runs.save(tmp_path / "run", earlier, state, {"stride": 8})
+    crowds.save_weights(tmp_path / "run", earlier, weights, 8, 10.0)
     joint = assemble(crowds.plan(density_map={"kind": "frozen", "run": str(tmp_path / "run")}), 0)
-    batch = Samples(Prepared(folder / "prepared"), Pack(folder / "maps"), "train", stride=4).whole(0)
-    assert joint.target(batch).sum().item() / joint.scale == pytest.approx(3, rel=1e-4)
+    crop = Samples(Prepared(folder / "prepared"), Pack(folder / "maps"), "train", stride=4).full_crop(0)
+    assert joint.target([crop]).sum().item() / joint.scale == pytest.approx(3, rel=1e-4)
 
 
 @pytest.mark.parametrize("longest_side", [None, 50])
@@ -215,9 +206,9 @@ def test_a_region_that_holds_the_whole_image_changes_nothing(
     folder = _prepare(tmp_path, monkeypatch, longest_side, "whole")
     prepared, model = Prepared(folder / "prepared"), assemble(crowds.plan(density_map={"kind": "mixture"}), 0)
     batch, _ = next(Samples(prepared, Pack(folder / "maps"), "train", stride=4, flip=True).batches(1, 4))
-    without = replace(batch, regions=[])
-    assert batch.flipped.any()
-    torch.testing.assert_close(model.target(batch), model.target(without))
+    without = replace(batch, crops=[replace(crop, region=None) for crop in batch.crops])
+    assert any(crop.flipped for crop in batch.crops)
+    torch.testing.assert_close(model.target(batch.crops), model.target(without.crops))
     losses, expected = (model(each, learn_maps=True).counting for each in (batch, without))
     torch.testing.assert_close(losses, expected)
     row = prepared.rows[0]
@@ -229,38 +220,13 @@ def test_a_counter_s_gradient_is_zero_for_what_it_says_outside(folder: Path, mod
     """Mirrored crops included: the region's mask is mirrored with them."""
     training = Samples(Prepared(folder / "prepared"), Pack(folder / "maps"), "train", stride=4, flip=True)
     for batch, _ in training.batches(3, 4):
-        assert 0 < batch.flipped.sum() < 4
+        assert 0 < sum(crop.flipped for crop in batch.crops) < 4
         predicted = torch.rand(4, 1, 12, 16, requires_grad=True)
-        model.compare(predicted, model.target(batch), batch).sum().backward()
+        model.counting_loss(predicted, model.target(batch.crops), batch.crops).sum().backward()
         assert predicted.grad is not None
-        for number, flipped, gradient in zip(batch.numbers, batch.flipped.tolist(), predicted.grad[:, 0], strict=True):
+        for crop, gradient in zip(batch.crops, predicted.grad[:, 0], strict=True):
             outside = np.zeros((12, 16), bool)
-            outside[:4, :4] = number % 2 == 1
-            outside[:, 12:] = number % 2 == 0
-            seen = outside[:, ::-1] if flipped else outside
+            outside[:4, :4] = crop.number % 2 == 1
+            outside[:, 12:] = crop.number % 2 == 0
+            seen = outside[:, ::-1] if crop.flipped else outside
             np.testing.assert_array_equal(gradient.numpy() == 0, seen)
-
-
-def test_scenes_weigh_the_same_however_many_images_they_have() -> None:
-    """MAE 1 on three images, 3 on one: 2 on average, where the mean over images is 1.5."""
-    scored = gather(
-        {
-            seed: [
-                *score(_predict(2.0), [_one(f"a{number}", "a") for number in range(3)], 4),
-                *score(_predict(4.0), [_one("b", "b")], 4),
-            ]
-            for seed in (0, 1)
-        }
-    )
-    found = by_scene(scored, times=100)
-    assert list(found) == ["a", "b", "average"]
-    assert [each.value for each in found.values()] == [1.0, 3.0, 2.0]
-    assert all(each.low == each.value == each.high for each in found.values())
-
-
-def _one(name: str, scene: str) -> Scene:
-    return Scene(name, np.zeros((4, 4, 3), np.uint8), np.array([[1.0, 1.0]]), None, scene)
-
-
-def _predict(people: float):
-    return lambda images: torch.full((1, 1, 1, 1), people)

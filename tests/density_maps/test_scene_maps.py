@@ -12,12 +12,12 @@ from PIL import Image
 from components.config.options import Choice
 from components.config.study import DatasetEntry
 from components.crowd import CELL, Problem, RawSample
-from components.data.decode import read
+from components.data.decode import prepare_images
 from components.data.manifest import Prepared
 from components.data.packed import Pack
+from components.data.prepare import prepare_dataset
 from components.datasets.mall import SCENE
 from components.density_maps.drawn.perspective import Params, Perspective
-from components.stages import prepare
 from components.stages.rasterize import annotation_map
 
 
@@ -43,7 +43,7 @@ class One:
 
 def test_region_and_perspective_are_of_the_image_as_it_is_seen(tmp_path: Path) -> None:
     problems: list[Problem] = []
-    [image] = read(One(turned(tmp_path, (30, 20))), 15, problems)
+    [image] = prepare_images(One(turned(tmp_path, (30, 20))), 15, problems)
     assert image.pixels.shape == (15, 10, 3)
     assert image.dots.tolist() == [[1.0, 14.0]]
     assert image.perspective is not None
@@ -55,21 +55,21 @@ def test_region_and_perspective_are_of_the_image_as_it_is_seen(tmp_path: Path) -
 
 def test_maps_of_the_image_as_it_is_stored_are_refused(tmp_path: Path) -> None:
     problems: list[Problem] = []
-    assert list(read(One(turned(tmp_path, (20, 30))), None, problems)) == []
+    assert list(prepare_images(One(turned(tmp_path, (20, 30))), None, problems)) == []
     assert problems[0].what == "its region of interest is 30 x 20 px, the image 20 x 30 px"
 
 
 def test_a_perspective_map_of_another_size_leaves_the_image_out(tmp_path: Path) -> None:
     problems: list[Problem] = []
     sample = replace(turned(tmp_path, (30, 20)), perspective=np.ones((15, 10)))
-    assert list(read(One(sample), None, problems)) == []
+    assert list(prepare_images(One(sample), None, problems)) == []
     assert problems[0].what == "its perspective map is 10 x 15 px, the image 20 x 30 px"
 
 
 def test_an_empty_region_leaves_the_image_out_as_nothing_would_be_counted(tmp_path: Path) -> None:
     problems: list[Problem] = []
     sample = replace(turned(tmp_path, (30, 20)), roi=np.zeros((30, 20), bool))
-    assert list(read(One(sample), None, problems)) == []
+    assert list(prepare_images(One(sample), None, problems)) == []
     assert problems[0].what == "its region of interest is empty"
 
 
@@ -77,7 +77,9 @@ def test_a_perspective_map_that_says_nothing_at_a_dot_is_a_problem(tmp_path: Pat
     problems: list[Problem] = []
     perspective = np.full((30, 20), 4.0)
     perspective[2, 19], perspective[28, 2] = np.nan, 0
-    [image] = read(One(replace(turned(tmp_path, (30, 20)), roi=None, perspective=perspective)), None, problems)
+    [image] = prepare_images(
+        One(replace(turned(tmp_path, (30, 20)), roi=None, perspective=perspective)), None, problems
+    )
     assert image.perspective is not None
     assert image.perspective.tolist() == [0, 0]
     assert problems[0].what == "the perspective map says nothing at 2 dots"
@@ -90,7 +92,7 @@ def test_mall_s_real_frames_keep_their_people_inside_the_region(real: Path, tmp_
     for name in (*(f"frames/seq_{number:06d}.jpg" for number in range(1, 400, 70)), "ground_truth.mat", SCENE):
         (tmp_path / "mall" / name).symlink_to(real.resolve() / "mall" / name)
     entry = DatasetEntry(source=Choice(kind="mall", root=str(tmp_path / "mall")), longest_side=320)
-    prepare.prepare(entry, "test", "Mall", tmp_path / "prepared")
+    prepare_dataset(entry, "test", "Mall", tmp_path / "prepared")
     prepared, kernel = Prepared(tmp_path / "prepared"), Perspective(Params())
     assert len(Pack(tmp_path / "prepared/regions")) == 1
     for row in prepared.rows:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from components.density_maps.learned.shared import tiles as _tiles
+from components.density_maps.learned.shared import tiles
 from components.density_maps.learned.shared.fusion import attention, fusion
 from components.networks import initialise
 
@@ -50,7 +50,7 @@ def test_maps_and_gradients_are_those_of_the_whole(stride: int, size: tuple[int,
     whole = nets["fusion"](nets["attention"](blurred) * blurred)
     weights = torch.rand_like(whole)
     expected = gradients(nets, whole, weights)
-    tiled = _tiles.fuse(nets["fusion"], _tiles.attend(nets["attention"], blurred, blurred))
+    tiled = tiles.fuse(nets["fusion"], tiles.attend(nets["attention"], blurred, blurred))
     torch.testing.assert_close(tiled, whole)
     for name, gradient in gradients(nets, tiled, weights).items():
         torch.testing.assert_close(gradient.expand_as(expected[name]), expected[name], check_dtype=False, msg=name)
@@ -61,16 +61,16 @@ def test_the_gradient_reaches_the_blurred_maps_too() -> None:
     nets, blurred = networks(4), blobs(136, 136, (60, 66), (10, 3)).requires_grad_()
     (nets["fusion"](nets["attention"](blurred) * blurred)).square().sum().backward()
     expected, blurred.grad = blurred.grad, None
-    _tiles.fuse(nets["fusion"], _tiles.attend(nets["attention"], blurred, blurred)).square().sum().backward()
-    busy = blurred.detach().any(dim=1, keepdim=True)
-    torch.testing.assert_close(blurred.grad * busy, expected * busy)
+    tiles.fuse(nets["fusion"], tiles.attend(nets["attention"], blurred, blurred)).square().sum().backward()
+    occupied = blurred.detach().any(dim=1, keepdim=True)
+    torch.testing.assert_close(blurred.grad * occupied, expected * occupied)
 
 
 def test_empty_tiles_are_made_once_each() -> None:
     """Inside, on four borders and in four corners: nine of 25, whatever the size of the image."""
-    tiles = _tiles._grid(torch.zeros(1, 5, 320, 320))
-    assert len({tile.name for row in tiles for tile in row}) == 9
-    assert sum(len(row) for row in tiles) == 25
+    grid = tiles.tile_grid(torch.zeros(1, 5, 320, 320))
+    assert len({tile.key for row in grid for tile in row}) == 9
+    assert sum(len(row) for row in grid) == 25
 
 
 def test_bf16_makes_the_same_maps_to_rounding() -> None:
@@ -96,4 +96,4 @@ def test_bf16_makes_the_same_maps_to_rounding() -> None:
 
 
 def _made(nets: nn.ModuleDict, blurred: Tensor, *, bf16: bool) -> Tensor:
-    return _tiles.fuse(nets["fusion"], _tiles.attend(nets["attention"], blurred, blurred, bf16=bf16), bf16=bf16)
+    return tiles.fuse(nets["fusion"], tiles.attend(nets["attention"], blurred, blurred, bf16=bf16), bf16=bf16)

@@ -12,16 +12,13 @@ from scipy.optimize import linear_sum_assignment, linprog
 from torch import Tensor
 
 from components.config import plugins
-from components.config.options import Choice, check
-from components.config.resolve import with_values
-from components.config.study import Study
-from components.crowd import Batch, Window
+from components.config.options import Choice
+from components.crowd import Crop, Window
 from components.density_maps.gaussian import draw
-from components.losses.shared.dots import counted, places, squared_distances
+from components.errors import UserError
+from components.losses.shared.dots import dot_counts, dots_in_crop, squared_distances
 from components.losses.shared.transport import potentials
-from components.publish.results import describe_map
-from components.training.assemble import assemble, samples
-from components.workspace.check import mistakes
+from components.training.assemble import assemble, open_data, samples
 from tests import crowds
 from tests.training.test_fit import trained
 
@@ -38,18 +35,10 @@ def loss(kind: str, stride: int = 4, scale: float = SCALE, **options: object):
     return plugins.build("loss", kind, resolved, stride=stride, scale=scale)
 
 
-def batch(dots: list, window: Window = WHOLE, flipped: tuple[bool, ...] = (False,)) -> Batch:
+def crops(dots: list, window: Window = WHOLE, flipped: tuple[bool, ...] = (False,)) -> list[Crop]:
     """The same crop of the same dots, once for each entry of `flipped`."""
-    count = len(flipped)
-    return Batch(
-        images=torch.zeros(count, 3, window.height, window.width, dtype=torch.uint8),
-        flipped=torch.tensor(flipped),
-        numbers=[0] * count,
-        windows=[window] * count,
-        sizes=[SIZE] * count,
-        dots=[torch.tensor(dots, dtype=torch.float64).reshape(-1, 2)] * count,
-        annotations=[],
-    )
+    positions = torch.tensor(dots, dtype=torch.float64).reshape(-1, 2)
+    return [Crop(0, window, SIZE, positions, torch.empty(0), flipped=each) for each in flipped]
 
 
 def guess(rows: int = 12, columns: int = 16, below: float = 0.0) -> Tensor:
@@ -60,9 +49,11 @@ def guess(rows: int = 12, columns: int = 16, below: float = 0.0) -> Tensor:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dots", [[], PEOPLE[:1], PEOPLE], ids=["none", "one", "six"])
 def test_every_loss_is_finite_one_number_an_image_repeatable_and_has_a_gradient(kind: str, dots: list) -> None:
-    counted, both = loss(kind), batch(dots, flipped=(False, True))
+    counted, both = loss(kind), crops(dots, flipped=(False, True))
     predicted = (SCALE * guess(below=0.3)).repeat(2, 1, 1, 1).float().requires_grad_()
-    maps = SCALE * torch.stack([draw(each, 4.0, SIZE)[None] for each in both.dots]) if counted.drawn else None
+    maps = (
+        SCALE * torch.stack([draw(each.dots, 4.0, SIZE)[None] for each in both]) if counted.uses_density_map else None
+    )
     first, again = counted(predicted, maps, both), counted(predicted, maps, both)
     assert first.shape == (2,)
     assert first.isfinite().all()
@@ -78,14 +69,14 @@ def test_a_mirrored_crop_has_the_loss_of_the_crop(kind: str) -> None:
     """Dots on borders between cells too, which on the mirrored crop lie on the other side of the border."""
     window, predicted = Window(8, 16, 32, 40), SCALE * guess(8, 10)
     dots = [*PEOPLE, (20.0, 16.0), (24.0, 20.0), (16.0, 8.0), (56.0, 40.0)]
-    plain = loss(kind)(predicted, None, batch(dots, window))
-    mirrored = loss(kind)(predicted.flip(-1), None, batch(dots, window, flipped=(True,)))
+    plain = loss(kind)(predicted, None, crops(dots, window))
+    mirrored = loss(kind)(predicted.flip(-1), None, crops(dots, window, flipped=(True,)))
     torch.testing.assert_close(plain, mirrored)
 
 
 @pytest.mark.parametrize("kind", ON_DOTS)
 def test_the_scale_of_the_target_does_not_change_the_loss(kind: str) -> None:
-    predicted, one = guess(), batch(PEOPLE)
+    predicted, one = guess(), crops(PEOPLE)
     torch.testing.assert_close(loss(kind, scale=1.0)(predicted, None, one), loss(kind)(40 * predicted, None, one))
 
 
@@ -96,7 +87,7 @@ def test_a_prediction_that_is_negative_everywhere_recovers(kind: str) -> None:
     slower = torch.optim.lr_scheduler.LinearLR(optimiser, 1, 0.01, total_iters=200)
     for _ in range(200):
         optimiser.zero_grad()
-        counted(predicted, None, batch(PEOPLE)).sum().backward()
+        counted(predicted, None, crops(PEOPLE)).sum().backward()
         optimiser.step()
         slower.step()
     assert predicted.sum().item() / SCALE == pytest.approx(len(PEOPLE), abs=0.1)
@@ -105,10 +96,10 @@ def test_a_prediction_that_is_negative_everywhere_recovers(kind: str) -> None:
 def test_dots_are_those_of_the_crop_as_the_counter_saw_it() -> None:
     """Half-open cells, the image's far edge within the last, and a dot left of the crop."""
     window = Window(16, 24, 32, 40)
-    seen, inside = places(batch(PEOPLE, window, flipped=(True,)), 0)
+    seen, inside = dots_in_crop(*crops(PEOPLE, window, flipped=(True,)))
     assert inside.tolist() == [False, False, True, True, True, False]
     assert seen[2:5].tolist() == [[24, 4], [24, 4], [0, 32]]
-    counts = counted(batch(PEOPLE, window, flipped=(True,)), 0, 4)
+    counts = dot_counts(*crops(PEOPLE, window, flipped=(True,)), 4)
     assert {tuple(place): counts[tuple(place)].item() for place in counts.nonzero().tolist()} == {(1, 5): 2, (7, 0): 1}
 
 
@@ -140,7 +131,7 @@ def test_bayesian_loss_is_that_of_the_papers_equations(ratio: float | None, wind
     margin = None if ratio is None else ratio * min(window.height, window.width)
     *expected, empty = expected_counts(people[0, 0].numpy(), dots, 8.0, margin)
     by_hand = sum(abs(wanted - each) for wanted, each in zip(held, expected, strict=True)) + abs(empty)
-    ours = loss("bayesian", background=ratio)(SCALE * people, None, batch(PEOPLE, window))
+    ours = loss("bayesian", background=ratio)(SCALE * people, None, crops(PEOPLE, window))
     assert ours.item() == pytest.approx(by_hand, rel=1e-6)
 
 
@@ -153,7 +144,7 @@ def test_dots_far_from_every_cell_and_cells_far_from_every_dot_have_shares() -> 
 
 def test_bayesian_gradient_is_right() -> None:
     counted = loss("bayesian")
-    small = batch(PEOPLE, Window(8, 4, 16, 20))
+    small = crops(PEOPLE, Window(8, 4, 16, 20))
     assert torch.autograd.gradcheck(lambda each: counted(each, None, small), guess(4, 5, below=0.5).requires_grad_())
 
 
@@ -163,7 +154,7 @@ def test_count_and_total_variation_are_those_of_the_papers_equations() -> None:
         cells[min(int(y // 4), 11), min(int(x // 4), 15)] += 1
     total = people.sum().item()
     distance = sum(abs(a / total - b / 6) for a, b in zip(people.flatten().tolist(), cells.flatten(), strict=True)) / 2
-    ours = loss("dm_count", transport=0, variation=0.5)(SCALE * people, None, batch(PEOPLE))
+    ours = loss("dm_count", transport=0, variation=0.5)(SCALE * people, None, crops(PEOPLE))
     assert ours.item() == pytest.approx(abs(total - 6) + 0.5 * 6 * distance)
 
 
@@ -202,7 +193,7 @@ def test_potentials_of_a_plan_give_each_dot_its_person() -> None:
 
 def test_dm_count_gradient_is_right() -> None:
     """Through the algorithm, though potentials are found without a gradient: at their optimum they are the gradient."""
-    counted, small = loss("dm_count", scale=1.0, entropy=100, iterations=100), batch(PEOPLE[:2], Window(8, 4, 16, 20))
+    counted, small = loss("dm_count", scale=1.0, entropy=100, iterations=100), crops(PEOPLE[:2], Window(8, 4, 16, 20))
     assert torch.autograd.gradcheck(lambda each: counted(each, None, small), (6 * guess(4, 5)).requires_grad_())
 
 
@@ -211,7 +202,7 @@ def test_cells_below_zero_are_pulled_up_where_people_are_and_never_further_down(
     predicted = guess()
     predicted[0, 0, 3, 2] = predicted[0, 0, 0, 15] = -0.2
     predicted.requires_grad_()
-    loss("dm_count", scale=1.0)(predicted, None, batch([(10, 13)] * 8)).backward()
+    loss("dm_count", scale=1.0)(predicted, None, crops([(10, 13)] * 8)).backward()
     assert predicted.grad[0, 0, 3, 2] < -1
     assert predicted.grad[0, 0, 0, 15] == -1
     assert predicted.grad[0, 0, 0, 14] > -1
@@ -220,7 +211,7 @@ def test_cells_below_zero_are_pulled_up_where_people_are_and_never_further_down(
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     sizes = [(48, 64)] * 16
-    return crowds.write(tmp_path_factory.mktemp("made"), sizes, ["train"] * 12 + ["val"] * 3 + ["test"])
+    return open_data(*crowds.write(tmp_path_factory.mktemp("made"), sizes, ["train"] * 12 + ["val"] * 3 + ["test"]))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -238,31 +229,10 @@ def test_no_density_map_is_made_for_a_loss_on_dots(made, kind: str) -> None:
     model = assemble(plan, 0)
     model.density_map.register_forward_pre_hook(lambda *_: pytest.fail("a density map was made"))
     assert not model.learns_maps
-    assert model(next(samples(plan, 0, *made, 4)[0].batches(1, 2))[0], learn_maps=False).counting.isfinite().all()
+    assert model(next(samples(plan, 0, made, 4)[0].batches(1, 2))[0], learn_maps=False).counting.isfinite().all()
 
 
 def test_a_density_map_beside_a_loss_on_dots_is_refused() -> None:
     plan = crowds.plan({"kind": "refined", "widths": [4]})
-    with pytest.raises(
-        ValueError, match=r"density_map: refined is of no use with loss bayesian.*leave density_map out"
-    ):
-        with_values(plan, {"loss": {"kind": "bayesian"}}, "there")
-
-
-def test_a_study_that_asks_for_both_is_told_and_its_tables_name_the_loss() -> None:
-    pair = {"counter": {"kind": "mcnn"}, "dataset": "crowd", "annotation": "near", "loss": {"kind": "dm_count"}}
-    values = {
-        "study": "dots",
-        "title": "dots",
-        "datasets": {"crowd": {"source": {"kind": "synthetic"}}},
-        "maps": {"near": {"dataset": "crowd", "kernel": {"kind": "fixed"}}},
-        "experiments": {
-            "right": pair | {"title": "right"},
-            "wrong": pair | {"title": "wrong", "density_map": {"kind": "generated"}},
-        },
-        "publish": {"baseline": "right"},
-    }
-    study = check(Study, values, "study")
-    [said] = mistakes(study, "study.yaml")
-    assert said.startswith("study.yaml: experiments.wrong.density_map: generated is of no use with loss dm_count")
-    assert describe_map(study, study.experiments["right"]) == "dots, DM-Count"
+    with pytest.raises(UserError, match=r"density_map: refined is of no use with loss bayesian.*leave density_map out"):
+        plan.with_values({"loss": {"kind": "bayesian"}}, "there")

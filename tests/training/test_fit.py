@@ -9,13 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from components.config.resolve import with_values
-from components.data.manifest import Prepared
-from components.data.packed import Pack
-from components.runs import folder as runs
 from components.training.alarms import alarms, health
-from components.training.assemble import assemble, samples
-from components.training.fit import World, _sum_gradients, fit
+from components.training.assemble import assemble, open_data, samples
+from components.training.fit import Communicator, fit, sum_gradients
 from components.training.samples import WARM_UP
 from tests import crowds
 
@@ -28,13 +24,13 @@ REFINED = {"kind": "refined", "widths": [4, 4], "warm_up": 2}
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")
-    return crowds.write(folder, [(48, 64)] * 8, ["train"] * 5 + ["val"] * 2 + ["test"])
+    return open_data(*crowds.write(folder, [(48, 64)] * 8, ["train"] * 5 + ["val"] * 2 + ["test"]))
 
 
 def trained(made, plan, seed: int = 0, epochs: int | None = None, state=None):
     """The model and the states that a training leaves behind, as they come back from a file."""
     model, states = assemble(plan, seed), []
-    training, validation = samples(plan, seed, *made, model.stride)
+    training, validation = samples(plan, seed, made, model.stride)
     options = plan.training if epochs is None else plan.training.model_copy(update={"epochs": epochs})
 
     def report(record, state) -> None:
@@ -80,10 +76,13 @@ def test_another_seed_is_another_run(made) -> None:
 def test_one_seed_starts_the_same_counter_and_sees_the_same_samples_whatever_the_map(made) -> None:
     plain, learned = (crowds.plan(density_map, crop=[32, 32]) for density_map in ({"kind": "identity"}, GENERATED))
     assert same(assemble(plain, 3).counter.state_dict(), assemble(learned, 3).counter.state_dict())
-    first, second = (samples(plan, 3, *made, 4)[0] for plan in (plain, learned))
+    first, second = (samples(plan, 3, made, 4)[0] for plan in (plain, learned))
     list(zip(range(5), second.endless(2, WARM_UP), strict=False))
     pairs = zip(first.batches(1, 2), second.batches(1, 2), strict=True)
-    assert all(torch.equal(a.images, b.images) and a.windows == b.windows for (a, _), (b, _) in pairs)
+    assert all(
+        torch.equal(a.images, b.images) and [each.window for each in a.crops] == [each.window for each in b.crops]
+        for (a, _), (b, _) in pairs
+    )
 
 
 def test_frozen_maps_are_the_generators_own_and_made_once(made) -> None:
@@ -91,7 +90,7 @@ def test_frozen_maps_are_the_generators_own_and_made_once(made) -> None:
     model = assemble(plan, 0)
     calls: list[int] = []
     model.density_map.register_forward_pre_hook(lambda *_: calls.append(1))
-    training = samples(plan, 0, *made, 4)[0]
+    training = samples(plan, 0, made, 4)[0]
     for epoch in (1, 2):
         for batch, _ in training.batches(epoch, 2):
             frozen = model(batch, learn_maps=False)
@@ -116,7 +115,7 @@ def test_the_generator_is_updated_in_every_ngth_epoch_alone(made) -> None:
 def test_maps_that_do_not_learn_stay_what_they_are(made, tmp_path, kind: str) -> None:
     """Table 5's naive fusion, and table 6's generator of an earlier run."""
     earlier, states = trained(made, crowds.plan(GENERATED, epochs=1))
-    runs.save(tmp_path, crowds.plan(GENERATED), states[-1], {"stride": states[-1]["stride"]})
+    crowds.save_weights(tmp_path, crowds.plan(GENERATED), states[-1]["model"], 4, 40.0)
     plan = crowds.plan({"naive": NAIVE, "frozen": {"kind": "frozen", "run": str(tmp_path)}}[kind], epochs=2)
     model, states = trained(made, plan)
     assert not model.learns_maps
@@ -129,12 +128,12 @@ def test_maps_that_do_not_learn_stay_what_they_are(made, tmp_path, kind: str) ->
 
 def test_a_frozen_generators_maps_are_made_once_for_each_image(made, tmp_path) -> None:
     _, states = trained(made, crowds.plan(GENERATED, epochs=1))
-    runs.save(tmp_path, crowds.plan(GENERATED), states[-1], {"stride": states[-1]["stride"]})
+    crowds.save_weights(tmp_path, crowds.plan(GENERATED), states[-1]["model"], 4, 40.0)
     plan, calls = crowds.plan({"kind": "frozen", "run": str(tmp_path)}, crop=[32, 48]), []
     model = assemble(plan, 0)
     model.density_map.register_forward_pre_hook(lambda *_: calls.append(1))
     for epoch in (1, 2):
-        for batch, _ in samples(plan, 0, *made, 4)[0].batches(epoch, 2):
+        for batch, _ in samples(plan, 0, made, 4)[0].batches(epoch, 2):
             model(batch, learn_maps=False)
     assert len(calls) == 5
 
@@ -142,8 +141,8 @@ def test_a_frozen_generators_maps_are_made_once_for_each_image(made, tmp_path) -
 def test_image_attention_trains_and_its_maps_can_be_shown(made) -> None:
     plan = crowds.plan(GENERATED | {"fusion": "image_attention"}, epochs=2, crop=[32, 48])
     model, _ = trained(made, plan)
-    row, image = (each[0] for each in (Prepared(made[0]).rows, Prepared(made[0]).images))
-    shown = model.target_map(row.dots, (row.height, row.width), Pack(made[1])[0], image)
+    row, image = made.prepared.rows[0], made.prepared.images[0]
+    shown = model.target_map(row.dots, (row.height, row.width), made.maps[0], image)
     assert shown.shape == (12, 16)
     assert np.isfinite(shown).all()
 
@@ -151,7 +150,7 @@ def test_image_attention_trains_and_its_maps_can_be_shown(made) -> None:
 def test_one_backward_gives_the_gradients_of_both_algorithms(made) -> None:
     """Algorithm 2: the counter follows the counting loss alone; the generator both losses of equation (7)."""
     plan = crowds.plan(GENERATED)
-    batch = next(samples(plan, 0, *made, 4)[0].batches(1, 2))[0]
+    batch = next(samples(plan, 0, made, 4)[0].batches(1, 2))[0]
     model = assemble(plan, 0)
     losses = model(batch, learn_maps=True)
     (losses.counting + losses.refinement).sum().backward()
@@ -166,13 +165,13 @@ def test_one_backward_gives_the_gradients_of_both_algorithms(made) -> None:
     assert any(weight.grad.any() for weight in model.density_map.parameters())
 
 
-class TwoHalves(World):
+class TwoHalves(Communicator):
     """Adds up what the two halves of a batch gave, as two workers would."""
 
     def __init__(self) -> None:
         self.other: list[torch.Tensor] = []
 
-    def sum_(self, tensors: list[torch.Tensor]) -> None:
+    def all_reduce_(self, tensors: list[torch.Tensor]) -> None:
         for tensor, other in zip(tensors, self.other, strict=True):
             tensor += other
 
@@ -180,7 +179,7 @@ class TwoHalves(World):
 @pytest.mark.parametrize("workers", [2, 3])
 def test_the_workers_gradients_add_up_to_those_of_the_whole_batch(made, workers: int) -> None:
     plan = crowds.plan(REFINED, crop=[32, 48], batch_size=2)
-    model, training = assemble(plan, 0), samples(plan, 0, *made, 4)[0]
+    model, training = assemble(plan, 0), samples(plan, 0, made, 4)[0]
     optimiser = torch.optim.SGD(model.parameters(), lr=1)
 
     def gradients(share) -> list[torch.Tensor]:
@@ -189,14 +188,14 @@ def test_the_workers_gradients_add_up_to_those_of_the_whole_batch(made, workers:
         if batch is not None:
             losses = model(batch, learn_maps=True)
             ((losses.counting + losses.refinement).sum() / images).backward()
-        _sum_gradients([optimiser], World())
+        sum_gradients([optimiser], Communicator())
         return [weight.grad.clone() for weight in model.parameters()]
 
     expected = gradients(next(training.batches(1, 2)))
-    world = TwoHalves()
+    communicator = TwoHalves()
     parts = [gradients(next(training.batches(1, 2, rank=rank, workers=workers))) for rank in range(workers)]
-    world.other = [sum(each) for each in zip(*parts[1:], strict=True)]
-    world.sum_(parts[0])
+    communicator.other = [sum(each) for each in zip(*parts[1:], strict=True)]
+    communicator.all_reduce_(parts[0])
     for ours, theirs in zip(parts[0], expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3 * float(theirs.abs().max()) + 1e-6)
 
@@ -219,13 +218,13 @@ def test_warming_up_brings_the_map_towards_the_annotation_map(made) -> None:
     errors = []
     for steps in (0, 60):
         plan = crowds.plan({"kind": "generated", "warm_up": steps, "warm_up_lr": 1e-3}, epochs=1)
-        plan = with_values(plan, {"density_map.update_every": 2}, "test")  # epoch 1 leaves the map as it was
+        plan = plan.with_values({"density_map.update_every": 2}, "test")  # epoch 1 leaves the map as it was
         errors.append(trained(made, plan)[1][0]["history"][0]["map_sum_error"])
     assert errors[1] < 0.5 * errors[0]
 
 
 def test_divergence_is_told_in_one_line(made) -> None:
-    plan = with_values(crowds.plan(epochs=3), {"counter.optimiser": {"kind": "sgd", "lr": 1e6}}, "test")
+    plan = crowds.plan(epochs=3).with_values({"counter.optimiser": {"kind": "sgd", "lr": 1e6}}, "test")
     with pytest.raises(ValueError, match=r"diverged.*counter\.optimiser\.lr"):
         trained(made, plan)
 
@@ -247,12 +246,12 @@ def test_images_without_people_raise_no_alarm() -> None:
 
 def test_a_key_that_an_experiment_does_not_have_is_named() -> None:
     with pytest.raises(ValueError, match=r"made has no option 'density_map\.beta'"):
-        with_values(crowds.plan(), {"density_map.beta": 1}, "searches.weights")
+        crowds.plan().with_values({"density_map.beta": 1}, "searches.weights")
 
 
 def test_the_schedule_ends_at_nothing(made) -> None:
     plan = crowds.plan(epochs=2, batch_size=5)
     _, states = trained(made, plan)
     rates = [state["optimisers"]["counter"]["param_groups"][0]["lr"] for state in states]
-    initial = plan.counter.options["optimiser"]["lr"]
+    initial = plan.counter.options.optimiser.lr
     assert rates == pytest.approx([initial, initial / 2])

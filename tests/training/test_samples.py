@@ -10,56 +10,56 @@ from components.crowd import CELL, Window
 from components.data.manifest import Prepared
 from components.data.packed import Pack
 from components.density_maps.gaussian import draw
-from components.training.assemble import samples
+from components.errors import UserError
+from components.training.assemble import open_data, samples
 from components.training.joint import flip
-from components.training.samples import Samples, ahead
+from components.training.samples import Samples, prefetch
 from tests import crowds
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")
-    return crowds.write(folder, [(48, 64)] * 8, ["train"] * 5 + ["val"] * 2 + ["test"])
+    return open_data(*crowds.write(folder, [(48, 64)] * 8, ["train"] * 5 + ["val"] * 2 + ["test"]))
+
+
+def known(batch) -> set[tuple]:
+    return {(crop.number, crop.window, crop.flipped) for crop in batch.crops}
 
 
 def test_the_order_of_samples_does_not_depend_on_the_number_of_workers(made) -> None:
-    training = samples(crowds.plan(crop=[32, 48]), 0, *made, 4)[0]
-    alone = [(b.numbers, b.windows, b.flipped.tolist()) for b, _ in training.batches(2, 4)]
+    training = samples(crowds.plan(crop=[32, 48]), 0, made, 4)[0]
+    alone = [known(batch) for batch, _ in training.batches(2, 4)]
     shares = [list(training.batches(2, 4, rank=rank, workers=3)) for rank in range(3)]
-    for step, (numbers, windows, flipped) in enumerate(alone):
+    for step, expected in enumerate(alone):
         parts = [share[step][0] for share in shares]
-        seen = {
-            (number, window, flip)
-            for part in parts
-            if part is not None
-            for number, window, flip in zip(part.numbers, part.windows, part.flipped.tolist(), strict=True)
-        }
-        assert seen == set(zip(numbers, windows, flipped, strict=True))
+        assert set().union(*(known(part) for part in parts if part is not None)) == expected
     assert shares[2][-1] == (None, 1)  # the fifth image is the last batch, and another worker's
 
 
 def test_every_training_image_is_seen_once_an_epoch(made) -> None:
-    training = samples(crowds.plan(), 0, *made, 4)[0]
+    training = samples(crowds.plan(), 0, made, 4)[0]
     for epoch in (1, 2):
-        assert sorted(number for batch, _ in training.batches(epoch, 2) for number in batch.numbers) == [0, 1, 2, 3, 4]
+        assert sorted(crop.number for batch, _ in training.batches(epoch, 2) for crop in batch.crops) == [0, 1, 2, 3, 4]
 
 
 def test_crops_and_their_maps_show_the_same_place(made) -> None:
     """A flipped crop's map, cut and mirrored, is the map drawn from mirrored dots."""
-    data, pack = Prepared(made[0]), Pack(made[1])
+    data, pack = made.prepared, made.maps
     training = Samples(data, pack, "train", stride=4, crop=(32, 32), flip=True, seed=1)
-    seen = [batch for epoch in range(6) for batch, _ in training.batches(epoch, 1) if batch.flipped[0]]
+    seen = [batch for epoch in range(6) for batch, _ in training.batches(epoch, 1) if batch.crops[0].flipped]
     assert seen
     for batch in seen:
-        row, window = data.rows[batch.numbers[0]], batch.windows[0]
-        crop = data.images[row.number][window.top : window.top + 32, window.left : window.left + 32]
-        np.testing.assert_array_equal(batch.images[0].permute(1, 2, 0).numpy(), crop[:, ::-1])
+        [crop] = batch.crops
+        row, window = data.rows[crop.number], crop.window
+        pixels = data.images[row.number][window.top : window.top + 32, window.left : window.left + 32]
+        np.testing.assert_array_equal(batch.images[0].permute(1, 2, 0).numpy(), pixels[:, ::-1])
         mirrored = torch.from_numpy(row.dots * (-1, 1) + (row.width, 0))
         place = Window(window.top, row.width - window.left - 32, 32, 32)
         top, left = window.top // CELL, window.left // CELL
-        cut = batch.annotations[0][None, None, top : top + 8, left : left + 8]
+        cut = crop.annotation[None, None, top : top + 8, left : left + 8]
         drawn = draw(mirrored, 4.0, (row.height, row.width), window=place)
-        torch.testing.assert_close(flip(cut, batch.flipped)[0, 0], drawn, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(flip(cut, [crop])[0, 0], drawn, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("stride", [4, 8])
@@ -69,28 +69,28 @@ def test_images_smaller_than_the_crop_and_odd_sizes_keep_their_people(tmp_path, 
     training = Samples(data, Pack(made[1]), "train", stride=stride, crop=(64, 88))
     for batch, _ in training.batches(0, 3):
         assert batch.images.shape == (3, 3, 64, 88)
-        people = [len(data.rows[number].dots) for number in batch.numbers]
-        assert [each.sum().item() for each in batch.annotations] == pytest.approx(people, abs=1e-3)
+        people = [len(data.rows[crop.number].dots) for crop in batch.crops]
+        assert [crop.annotation.sum().item() for crop in batch.crops] == pytest.approx(people, abs=1e-3)
 
 
 def test_images_of_several_sizes_need_a_crop(tmp_path) -> None:
-    made = crowds.write(tmp_path, [(32, 32), (32, 40)], ["train"] * 2)
-    with pytest.raises(ValueError, match=r"2 sizes; set training\.crop"):
-        samples(crowds.plan(), 0, *made, 4)
-    assert len(samples(crowds.plan(batch_size=1), 0, *made, 4)[0]) == 2
+    made = open_data(*crowds.write(tmp_path, [(32, 32), (32, 40)], ["train"] * 2))
+    with pytest.raises(UserError, match=r"2 sizes; set training\.crop"):
+        samples(crowds.plan(), 0, made, 4)
+    assert len(samples(crowds.plan(batch_size=1), 0, made, 4)[0]) == 2
 
 
 def test_a_crop_that_cuts_cells_is_refused(made) -> None:
-    with pytest.raises(ValueError, match=r"multiples of the counter's stride, 8"):
-        samples(crowds.plan(crop=[32, 36]), 0, *made, 8)
+    with pytest.raises(UserError, match=r"multiples of the counter's stride, 8"):
+        samples(crowds.plan(crop=[32, 36]), 0, made, 8)
 
 
-def test_ahead_yields_the_same_items_and_passes_errors_on() -> None:
-    assert list(ahead(iter(range(5)))) == [0, 1, 2, 3, 4]
+def test_prefetching_yields_the_same_items_and_passes_errors_on() -> None:
+    assert list(prefetch(iter(range(5)))) == [0, 1, 2, 3, 4]
 
     def failing():
         yield 1
         raise ValueError("the second")
 
     with pytest.raises(ValueError, match="the second"):
-        list(ahead(failing()))
+        list(prefetch(failing()))

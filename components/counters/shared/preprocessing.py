@@ -1,4 +1,4 @@
-"""What a counter does to an image before its first convolution: (B, 3, H, W) RGB in 0..1 in, network input out."""
+"""From images (B, 3, H, W), RGB in 0..1, to the input of a counter's first convolution."""
 
 from __future__ import annotations
 

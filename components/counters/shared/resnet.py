@@ -1,9 +1,9 @@
-"""ResNet-101 up to its third stage, which keeps the size: what "SFCN (ResNet-101)" starts from. Stride 8.
+"""ResNet-101 up to its third stage, which keeps the size: the backbone of "SFCN (ResNet-101)". Stride 8.
 
 He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", CVPR 2016, with torchvision's names, so that its
-public weights load. Batch normalisation never leaves its stored statistics: those of small batches of crops bias every
-count. Without weights these are 0 and 1, so the last scale of each block starts at 1 / sqrt(blocks): the sum over all
-blocks then keeps its size (after Zhang, Dauphin, Ma, "Fixup Initialization", ICLR 2019)."""
+public weights load. Batch normalisation always uses its stored statistics: those of small batches of crops bias every
+count. Without pretrained weights these are 0 and 1, so the last scale of each block starts at 1 / sqrt(blocks):
+the sum over all blocks then keeps its size (after Zhang, Dauphin, Ma, "Fixup Initialization", ICLR 2019)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from components.counters.shared.weights import Published
 from components.networks import initialise
 
 RESNET101 = Published("ResNet-101", "https://download.pytorch.org/models/resnet101-63fe2227.pth")
-STAGES = ((64, 3, 1), (128, 4, 2), (256, 23, 1))  # narrow features, blocks, stride of the first block
+STAGES = ((64, 3, 1), (128, 4, 2), (256, 23, 1))  # narrow features, number of blocks, stride of the first block
 WIDENING = 4
 FEATURES = STAGES[-1][0] * WIDENING
 
@@ -49,9 +49,10 @@ class Bottleneck(nn.Module):
         self.downsample = _projection(channels, wide, stride) if stride > 1 or channels != wide else nn.Identity()
 
     def forward(self, features: Tensor) -> Tensor:
-        inside = self.bn1(self.conv1(features)).relu()
-        inside = self.bn2(self.conv2(inside)).relu()
-        return (self.bn3(self.conv3(inside)) + self.downsample(features)).relu()
+        hidden = self.bn1(self.conv1(features)).relu()
+        hidden = self.bn2(self.conv2(hidden)).relu()
+        output: Tensor = self.bn3(self.conv3(hidden)) + self.downsample(features)
+        return output.relu()
 
 
 class ResNet101(nn.Module):
@@ -68,7 +69,8 @@ class ResNet101(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         features = functional.max_pool2d(self.bn1(self.conv1(images)).relu(), 3, stride=2, padding=1)
-        return self.layer3(self.layer2(self.layer1(features)))
+        output: Tensor = self.layer3(self.layer2(self.layer1(features)))
+        return output
 
 
 def _stage(channels: int, narrow: int, blocks: int, stride: int) -> nn.Sequential:

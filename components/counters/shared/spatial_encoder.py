@@ -1,10 +1,10 @@
-"""SFCN's spatial encoder: every row hears from the row above and below, every column from its left and right.
+"""SFCN's spatial encoder: every row receives features from the rows above and below, every column from left and right.
 
 Wang, Gao, Lin, Yuan, "Learning from Synthetic Data for Crowd Counting in the Wild", CVPR 2019, after Pan et al.,
-"Spatial As Deep", AAAI 2018: slice i becomes slice i + ReLU(conv(slice i - 1)), scanned there and back again with the
-same convolution, as in the authors' code. A scan is sequential, for a ReLU stands between slice and slice, but little
-else is: a slice costs one matrix product on a view of its neighbour, and backward the weights' gradient is taken of all
-slices at once. `benchmarks/spatial_encoder.py` measures it."""
+"Spatial As Deep", AAAI 2018: slice i becomes slice i + ReLU(conv(slice i - 1)), scanned forth and back with the same
+convolution, as in the authors' code. A scan is sequential, because a ReLU separates the slices, but little else is: a
+slice costs one matrix product on a view of its neighbour, and in the backward pass the weights' gradient is computed
+for all slices at once. `benchmarks/spatial_encoder.py` measures it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 CHANNELS = 64
-KERNEL = 9  # cells along a slice that one convolution sees
+KERNEL = 9  # cells: width of the convolution along a slice
 REACH = KERNEL // 2
 
 
@@ -28,67 +28,67 @@ class SpatialEncoder(nn.Module):
         self.along_columns = nn.Conv2d(CHANNELS, CHANNELS, (KERNEL, 1), padding=(REACH, 0))
 
     def forward(self, features: Tensor) -> Tensor:
-        rows = _there_and_back(features.permute(2, 0, 3, 1), self.along_rows)  # (H, B, W, C)
-        columns = _there_and_back(rows.transpose(0, 2), self.along_columns)  # (W, B, H, C)
+        rows = _scan_both_ways(features.permute(2, 0, 3, 1), self.along_rows)  # (H, B, W, C)
+        columns = _scan_both_ways(rows.transpose(0, 2), self.along_columns)  # (W, B, H, C)
         return columns.permute(1, 3, 2, 0)
 
 
-def _there_and_back(slices: Tensor, convolution: nn.Conv2d) -> Tensor:
+def _scan_both_ways(slices: Tensor, convolution: nn.Conv2d) -> Tensor:
     """Scan (N, B, L, C) from the first slice to the last, and the result from the last to the first."""
     weight, bias = (parameter.to(slices.dtype) for parameter in convolution.parameters())
     taps = weight.flatten(2).permute(2, 1, 0)
-    there, _ = _Scan.apply(slices, taps, bias)
-    back, _ = _Scan.apply(there.flip(0), taps, bias)
+    forth, _ = _Scan.apply(slices, taps, bias)  # type: ignore[no-untyped-call]
+    back: Tensor = _Scan.apply(forth.flip(0), taps, bias)[0]  # type: ignore[no-untyped-call]
     return back.flip(0)
 
 
 class _Scan(torch.autograd.Function):
     """slices (N, B, L, C), taps (K, C in, C out), bias (C): states[i] = slices[i] + ReLU(conv(states[i - 1])).
 
-    Gives the states and where the ReLU let something through."""
+    Returns the states, and where the ReLU is active."""
 
     @staticmethod
     def forward(slices: Tensor, taps: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         padded, states = _with_borders(slices)
-        heard = torch.zeros_like(states)
-        for place in range(1, len(slices)):
-            torch.clamp(_convolve(padded[place - 1], taps, bias), min=0, out=heard[place])
-            states[place] += heard[place]
-        return states.contiguous(), heard > 0
+        message = torch.zeros_like(states)
+        for index in range(1, len(slices)):
+            torch.clamp(_convolve(padded[index - 1], taps, bias), min=0, out=message[index])
+            states[index] += message[index]
+        return states.contiguous(), message > 0
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: tuple[Tensor, Tensor]) -> None:
-        (_, taps, _), (states, passes) = inputs, output
-        ctx.mark_non_differentiable(passes)
-        ctx.save_for_backward(states, passes, taps)
-        ctx.save_for_forward(states, passes, taps)
+        (_, taps, _), (states, active) = inputs, output
+        ctx.mark_non_differentiable(active)
+        ctx.save_for_backward(states, active, taps)
+        ctx.save_for_forward(states, active, taps)
 
     @staticmethod
     def jvp(ctx: Any, slices: Tensor, taps: Tensor, bias: Tensor) -> tuple[Tensor, None]:
-        """The derivative along a direction, for what differentiates a counter along its weights."""
-        states, passes, own_taps = ctx.saved_tensors
+        """The derivative along a direction, for forward-mode differentiation."""
+        states, active, own_taps = ctx.saved_tensors
         padded = _with_borders(states)[0]
         borders, along = _with_borders(slices)
-        for place in range(1, len(slices)):
-            heard = _convolve(padded[place - 1], taps, bias) + _convolve(borders[place - 1], own_taps)
-            along[place] += passes[place] * heard
+        for index in range(1, len(slices)):
+            message = _convolve(padded[index - 1], taps, bias) + _convolve(borders[index - 1], own_taps)
+            along[index] += active[index] * message
         return along.contiguous(), None
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        states, passes, taps = ctx.saved_tensors
+        states, active, taps = ctx.saved_tensors
         back = taps.flip(0).transpose(1, 2)  # the convolution's transpose
         total = gradient.clone(memory_format=torch.contiguous_format)
-        borders, through = _with_borders(torch.zeros_like(total))  # the gradient before the ReLU
-        for place in range(len(total) - 1, 0, -1):
-            through[place] = total[place] * passes[place]
-            total[place - 1] += _convolve(borders[place], back)
-        return total, _gradient_of_taps(_with_borders(states[:-1])[0], through[1:]), through.sum(dim=(0, 1, 2))
+        borders, upstream = _with_borders(torch.zeros_like(total))  # the gradient before the ReLU
+        for index in range(len(total) - 1, 0, -1):
+            upstream[index] = total[index] * active[index]
+            total[index - 1] += _convolve(borders[index], back)
+        return total, _gradient_of_taps(_with_borders(states[:-1])[0], upstream[1:]), upstream.sum(dim=(0, 1, 2))
 
 
 def _with_borders(slices: Tensor) -> tuple[Tensor, Tensor]:
-    """A copy of (N, B, L, C) with zeros at both ends of every slice, and the view of its inside."""
+    """A copy of (N, B, L, C) with zeros at both ends of every slice, and the view of it without them."""
     padded = functional.pad(slices, (0, 0, REACH, REACH)).contiguous()
     return padded, padded[:, :, REACH:-REACH]
 
@@ -99,7 +99,7 @@ def _convolve(padded: Tensor, taps: Tensor, bias: Tensor | None = None) -> Tenso
     return functional.linear(windows.flatten(2), taps.flatten(0, 1).T, bias)
 
 
-def _gradient_of_taps(padded: Tensor, through: Tensor) -> Tensor:
-    """(K, C in, C out): what each tap saw, times the gradient behind it, over all slices."""
-    length, arrived = through.shape[2], through.flatten(0, 2)
-    return torch.stack([padded[:, :, tap : tap + length].flatten(0, 2).T @ arrived for tap in range(KERNEL)])
+def _gradient_of_taps(padded: Tensor, upstream: Tensor) -> Tensor:
+    """(K, C in, C out): the inputs of each tap times the gradient of its outputs, summed over all slices."""
+    length, gradient = upstream.shape[2], upstream.flatten(0, 2)
+    return torch.stack([padded[:, :, tap : tap + length].flatten(0, 2).T @ gradient for tap in range(KERNEL)])

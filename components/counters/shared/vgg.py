@@ -1,4 +1,4 @@
-"""VGG-16's first ten convolutions (Simonyan & Zisserman, 2015), which CSRNet and SFCN start from. Stride 8."""
+"""VGG-16's first ten convolutions (Simonyan & Zisserman, 2015), the front end of CSRNet and SFCN. Stride 8."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ VGG16 = Published("VGG-16", "https://download.pytorch.org/models/vgg16-397923af.
 
 
 def layers(features: tuple[int | str, ...], channels: int, dilation: int = 1) -> nn.Sequential:
-    """3 x 3 convolutions that keep the size, each with a ReLU; "pool" halves it."""
+    """3 x 3 convolutions that keep the size, each followed by a ReLU; "pool" halves the size."""
     parts: list[nn.Module] = []
     for wide in features:
         if wide == "pool":

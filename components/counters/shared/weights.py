@@ -1,63 +1,65 @@
-"""Weights that a counter starts from: torchvision's public address, kept in torch's cache, or a local file.
+"""Pretrained weights that a counter starts from: ImageNet weights at torchvision's address, or a local file.
 
-Without them the counter starts from its own initialisation, and says so."""
+Weights that were asked for and cannot be had are an error: random initialisation has to be asked for by name."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from urllib.error import URLError
 
 import torch
 from torch import Tensor, nn
 
-from components.crowd import OWN
+from components.crowd import RANDOM_INITIALISATION
 from components.errors import UserError
+
+PretrainedWeights = Literal["imagenet", "random"] | Path
 
 
 class Published(NamedTuple):
     """A network whose weights are published in torchvision's layout."""
 
-    name: str  # as people say it
+    name: str  # of the network, for people
     address: str
-    prefix: str = ""  # what stands before our names in the file
+    prefix: str = ""  # of the parameters' names in the file, before ours
 
 
-def start_from(network: nn.Module, weights: str, published: Published) -> str:
-    """Load `network` and say what it starts from.
+def load_backbone(network: nn.Module, weights: PretrainedWeights, published: Published) -> str:
+    """Load pretrained weights into `network`; return a few words on what it starts from.
 
-    `weights`: "public", "none", or a file in torchvision's layout. Raises UserError where a named file is missing or
-    does not hold the network."""
-    if weights == "none":
-        return OWN
-    expected = f'{published.name} in torchvision\'s layout, "public" or "none"'
-    state = fetch(published) if weights == "public" else read(Path(weights), expected)
-    if state is None:
-        return f"{OWN} ({published.name} weights could not be fetched)"
+    `weights`: "imagenet", which is downloaded once, "random", or a file in torchvision's layout. Raises UserError where
+    the download fails, or where a file is missing or holds another network."""
+    if weights == "random":
+        return RANDOM_INITIALISATION
+    if isinstance(weights, Path):
+        state = read(weights, f"{published.name} in torchvision's layout")
+    else:
+        state = download(published)
     names = {name: published.prefix + name for name in network.state_dict()}
-    network.load_state_dict(pick(state, names, weights, published.name))
+    network.load_state_dict(pick(state, names, str(weights), published.name))
     return f"{published.name} (ImageNet)"
 
 
-def fetch(published: Published) -> dict[str, Tensor] | None:
-    """The weights at the public address, or None and a line on stderr where they cannot be had."""
+def download(published: Published) -> dict[str, Tensor]:
+    """The published weights, from torch's cache after the first time. Raises UserError where they cannot be had."""
     try:
-        return torch.hub.load_state_dict_from_url(
-            published.address, map_location="cpu", check_hash=True, weights_only=True
+        state: dict[str, Tensor] = torch.hub.load_state_dict_from_url(
+            published.address, progress=False, map_location="cpu", check_hash=True, weights_only=True
         )
-    except (URLError, OSError, RuntimeError) as error:
-        print(
-            f"{published.name} weights could not be fetched from {published.address}: {error}; going on without them",
-            file=sys.stderr,
-        )
-        return None
+    except (URLError, OSError, RuntimeError) as error:  # RuntimeError: the file does not have the published hash
+        raise UserError(
+            f"counter.weights: the ImageNet weights of {published.name} cannot be downloaded from "
+            f"{published.address}: {error}; give a local file (counter.weights: PATH), or start without them "
+            "(counter.weights: random)"
+        ) from None
+    return state
 
 
 def read(path: Path, expected: str) -> dict[str, Tensor]:
     """The tensors of a file that torch saved. Raises UserError where it is missing or holds anything else."""
     if not path.is_file():
-        raise UserError(f"counter.weights: {path} is no file; give {expected}")
+        raise UserError(f"counter.weights: {path} is not a file; give {expected}")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file fails in torch with errors of any type
@@ -67,9 +69,9 @@ def read(path: Path, expected: str) -> dict[str, Tensor]:
     return state
 
 
-def pick(state: dict[str, Tensor], names: dict[str, str], where: str, network: str) -> dict[str, Tensor]:
-    """Tensors by our names; `names` gives the file's. Raises UserError where one is missing."""
+def pick(state: dict[str, Tensor], names: dict[str, str], source: str, network: str) -> dict[str, Tensor]:
+    """The tensors under our names; `names` maps these to the file's. Raises UserError where one is missing."""
     missing = [theirs for theirs in names.values() if theirs not in state]
     if missing:
-        raise UserError(f"counter.weights: {where} does not hold {network}: {missing[0]} is missing")
+        raise UserError(f"counter.weights: {source} does not hold {network}: {missing[0]} is missing")
     return {ours: state[theirs] for ours, theirs in names.items()}

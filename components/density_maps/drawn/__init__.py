@@ -1,4 +1,4 @@
-"""Kinds of hand-crafted density maps: a file says how wide the Gaussian of each dot is; `_gaussian.py` draws them."""
+"""Kinds of hand-crafted density maps: a file gives the bandwidth of each dot; `gaussian.py` draws the map."""
 
 from typing import Protocol
 

@@ -1,8 +1,8 @@
 """Geometry-adaptive bandwidths: heads are about as large as the gaps between them, so sigma follows the neighbours.
 
 sigma_i = 0.3 x mean distance to the 3 nearest other dots: Zhang et al., "Single-Image Crowd Counting via Multi-Column
-CNN" (CVPR 2016), section 2.2, with the neighbours of CSRNet (Li et al., CVPR 2018). Neither says what to do with lone
-dots, whose sigma reaches 205 px on ShanghaiTech B, nor with coinciding ones, whose sigma is 0: we clamp."""
+CNN" (CVPR 2016), section 2.2, with the neighbours of CSRNet (Li et al., CVPR 2018). Neither treats isolated dots,
+whose sigma reaches 205 px on ShanghaiTech B, or coinciding ones, whose sigma is 0: here sigma is clamped."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Adaptive:
             return np.full(len(dots), params.fallback)
         distances, _ = KDTree(dots).query(dots, k=params.neighbours + 1)
         others = distances[:, 1:]  # in rising order: the first is 0, the dot itself or one that coincides with it
-        return np.clip(params.factor * others.mean(axis=1), params.smallest, params.largest)
+        return np.asarray(np.clip(params.factor * others.mean(axis=1), params.smallest, params.largest))
 
 
 def build(params: Params) -> Adaptive:

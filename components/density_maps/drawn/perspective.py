@@ -2,8 +2,8 @@
 
 sigma_i = factor x M(p_i), M in pixels per metre. Zhang et al., "Cross-scene Crowd Counting via Deep Convolutional
 Neural Networks" (CVPR 2015), section 3.1, for WorldExpo'10: the Gaussian of a head is 0.2 m wide. Below it they draw a
-second one for the body, 0.2 m across and 0.5 m along; here a person is the head alone, where the dot is. What the
-paper does not say is ours: sigma is clamped, as in `adaptive`, and where the map says nothing it is the smallest."""
+second one for the body, 0.2 m wide and 0.5 m high; here only the head is drawn, where the dot is. The paper does not
+say how sigma is bounded: here it is clamped, as in `adaptive`, so where the map is 0 it is `smallest`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Params(Options):
 
 
 class Perspective:
-    """Gaussians as wide as a share of what a unit of length is there."""
+    """Gaussians whose bandwidth is a fixed length in metres."""
 
     def __init__(self, params: Params) -> None:
         self.params = params

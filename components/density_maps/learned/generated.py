@@ -1,15 +1,16 @@
-"""The generator of section 4: blurred dot maps, weighted by self-attention, fused into the map that the counter learns.
+"""The generator of section 4: blurred dot maps, weighted by self-attention and fused into the counter's target.
 
 Equation (4): B_j = D * k_sigma_j. (5): A = F_a(B), a softmax over the k maps. (6): M = F_f(A x B).
 Equation (7): ||f(X) - M||^2 + beta (1'M - 1'D)^2. Architectures: table 1. For a counter of stride 4 the last pooling of
-F_f is dropped (the paper does not say). On a crop the count that M is held to is the annotation map's, which on a whole
-image is the number of dots: dots cut off from their own kernels would reward the narrowest kernel.
+F_f is dropped (the paper does not say). On a crop the target count is the sum of the annotation map, which for a
+whole image is the number of dots: counting the crop's dots instead, whose kernels reach out of it, would favour the
+narrowest kernel.
 
-The ablations of tables 4 and 5 are options: `refinement` and `kernels`, and `fusion`."""
+The ablations of tables 4 and 5 are options: `refinement`, `kernels` and `fusion`."""
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -18,8 +19,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from components.config.options import Optimiser, Options
-from components.crowd import Batch, DensityMap, Window
-from components.density_maps.crops import annotation, photographs, regions, run_wider
+from components.crowd import Crop, DensityMap
+from components.density_maps.crops import annotation_maps, apply_with_margin, image_patches, region_masks
 from components.density_maps.gaussian import draw, weights_within
 from components.density_maps.learned.shared import tiles
 from components.density_maps.learned.shared.blur_kernels import LearnedKernels
@@ -29,19 +30,19 @@ from components.losses.shared.global_count import global_count
 from components.losses.shared.local_count import local_count
 from components.networks import Initialisation, Precision, in_bf16, initialise
 
-NOTHING = 1e-9  # people per pixel: a blurred map below this is zero, which for sigma 16 is beyond 83 px of a dot
-TINY = 1e-6  # hard normalisation adds this to every cell: a map that is zero everywhere gets its people evenly
+NEGLIGIBLE = 1e-9  # people per pixel: a blurred map below this is set to 0; for sigma 16, from 83 px of a dot on
+EPSILON = 1e-6  # hard normalisation adds this to every cell: a map of zeros gets its people spread evenly
 
 
 class Params(Options):
-    """`beta` weighs people squared against a pixel loss in units of the target scale: the paper's 1, at scale 1, is
-    1600 at scale 40. With 1 there the maps shrink towards the untrained counter; 100 holds them. `blur_gain` and
-    `attention_gain` bring what the nets see to order 1; 1 and none is the paper's reading.
+    """`beta` weights squared people against a counting loss in units of the target scale: the paper's 1, at scale 1,
+    is 1600 at scale 40. With 1 at scale 40 the maps shrink towards the untrained counter; 100 prevents it. `blur_gain`
+    and `attention_gain` bring the inputs of the networks to order 1; the paper's preset sets both to 1.
 
-    `refinement`: equation (7)'s count of the whole map ("global"), or of each `patch` ("local"), weighted with beta;
-    "hard_norm" has no second loss and scales the map to its count. `fusion`: "direct" is without attention.
-    `precision`: of the convolutions on pixels; "auto" is bf16 where the processor multiplies in it, as "fp32" to
-    rounding (in 8 bits), for two thirds of the time and twice the memory."""
+    `refinement`: the squared error of the whole map's count as in equation (7) ("global"), or of the count in each
+    `patch` ("local"), weighted with beta; "hard_norm" has no second loss and scales the map to its count. `fusion`:
+    "direct" has no attention. `precision` of the convolutions on pixels: "auto" is bf16 on processors that multiply in
+    it. Then maps are those of "fp32" up to rounding to 8 bits, in two thirds of the time and twice the memory."""
 
     beta: float = Field(100.0, ge=0)
     refinement: Literal["global", "local", "hard_norm"] = "global"
@@ -77,15 +78,16 @@ def build(params: Params, stride: int, scale: float) -> Generator:
 
 
 class Generator(DensityMap):
-    """Dots in, maps (B, 1, h, w) out, in people per cell times `scale`."""
+    """Makes maps of dots, and with image attention of the image too."""
 
     def __init__(self, params: Params, stride: int, scale: float) -> None:
         super().__init__(params, stride, scale)
         if stride not in (4, 8):
             raise UserError(f"density_map: the generator makes maps for counters of stride 4 or 8, not {stride}")
-        maps, seen = len(params.sigmas), {"self_attention": len(params.sigmas), "image_attention": 3}
+        maps = len(params.sigmas)
+        channels = {"self_attention": maps, "image_attention": 3}  # that the attention sees
         self.kernels = LearnedKernels(params.sigmas, params.blur_gain) if params.kernels == "learned" else None
-        self.attention = attention(seen[params.fusion], maps) if params.fusion in seen else None
+        self.attention = attention(channels[params.fusion], maps) if params.fusion in channels else None
         self.fusion = (
             NaiveFusion(stride, scale / params.blur_gain)
             if params.fusion == "naive"
@@ -93,77 +95,78 @@ class Generator(DensityMap):
         )
         initialise(self, params.initialisation)
 
-    def forward(self, batch: Batch, windows: list[Window]) -> Tensor:
-        """The maps of a batch at `windows`, (B, 1, h, w): those of the whole images, cut.
+    def forward(self, crops: Sequence[Crop]) -> Tensor:
+        """The maps of crops, (B, 1, h, w) people per cell times `scale`: each equals the whole image's map, cut.
 
-        Hard normalisation needs the sum of the whole map, and so makes all of it, whatever the window."""
-        sides = [side for size in batch.sizes for side in size]
+        Hard normalisation needs the sum over the whole image, so it always makes the whole map."""
+        sides = [side for crop in crops for side in crop.size]
         margin = max(sides) if self.params.refinement == "hard_norm" else MARGINS[self.stride]
-        return run_wider(partial(self._run, batch), batch, windows, margin, self.stride)
+        return apply_with_margin(self._run, crops, margin, self.stride)
 
-    def _run(self, batch: Batch, numbers: list[int], windows: list[Window]) -> Tensor:
-        blurred = torch.stack([self.blurred(batch, *pair) for pair in zip(numbers, windows, strict=True)])
-        looks = self.params.fusion == "image_attention"
-        maps = self.fuse(blurred, photographs(batch, numbers, windows) if looks else None)
+    def _run(self, crops: Sequence[Crop]) -> Tensor:
+        blurred = torch.stack([self.blurred(crop) for crop in crops])
+        maps = self.fuse(blurred, image_patches(crops) if self.params.fusion == "image_attention" else None)
         if self.params.refinement != "hard_norm":
             return maps
-        people = annotation(batch, numbers, windows, self.stride).sum(dim=(1, 2, 3))
-        return normalised(maps, self.scale * people, regions(batch, numbers, windows, self.stride))
+        people = annotation_maps(crops, self.stride).sum(dim=(1, 2, 3))
+        return hard_normalised(maps, self.scale * people, region_masks(crops, self.stride))
 
-    def blurred(self, batch: Batch, number: int, window: Window) -> Tensor:
-        """Equation (4) for one image, at one window: (k, H, W) people per pixel.
+    def blurred(self, crop: Crop) -> Tensor:
+        """Equation (4) for one crop: (k, H, W) people per pixel.
 
-        Every fixed kernel weighs 1 in the image, or in its region of interest, to rounding: far from its dot it is
-        zero."""
-        dots, size = batch.dots[number], batch.sizes[number]
+        Every fixed kernel has mass 1 inside the image, or inside its region of interest, up to rounding: far from its
+        dot it is set to zero."""
         if self.kernels is not None:
-            return self.kernels(dots, size, window)
-        region = batch.regions[number] if batch.regions else None
-        drawn = torch.stack([self._blurred(dots, sigma, size, window, region) for sigma in self.params.sigmas])
-        return functional.threshold(drawn, NOTHING, 0)
+            maps: Tensor = self.kernels(crop.dots, crop.size, crop.window)
+            return maps
+        drawn = torch.stack([self._blurred(crop, sigma) for sigma in self.params.sigmas])
+        return functional.threshold(drawn, NEGLIGIBLE, 0)
 
-    def _blurred(
-        self, dots: Tensor, sigma: float, size: tuple[int, int], window: Window, region: Tensor | None
-    ) -> Tensor:
-        weights = None if region is None else weights_within(dots, sigma, size, region, self.stride)
-        return draw(dots, sigma, size, side=1, window=window, weights=weights)
+    def _blurred(self, crop: Crop, sigma: float) -> Tensor:
+        weights = None
+        if crop.region is not None:
+            weights = weights_within(crop.dots, sigma, crop.size, crop.region, self.stride)
+        return draw(crop.dots, sigma, crop.size, side=1, window=crop.window, weights=weights)
 
     def fuse(self, blurred: Tensor, images: Tensor | None = None) -> Tensor:
         """Equations (5) and (6): (B, k, H, W) -> (B, 1, H / stride, W / stride).
 
-        With `images` (B, 3, H, W) in -1..1 attention sees these, and not the blurred maps."""
+        With `images` (B, 3, H, W) in -1..1 the attention sees the images instead of the blurred maps."""
         inputs = (self.params.blur_gain * blurred).contiguous(memory_format=torch.channels_last)
         if isinstance(self.fusion, NaiveFusion):
-            return self.fusion(inputs)
-        seen = inputs if images is None else images.contiguous(memory_format=torch.channels_last)
-        gain, made = self.params.attention_gain or inputs.shape[1], []
-        bf16 = in_bf16(self.params.precision, inputs.device)
-        for one, looked in zip(inputs.split(1), seen.split(1), strict=True):
-            weighted = one if self.attention is None else gain * tiles.attend(self.attention, looked, one, bf16=bf16)
-            made.append(tiles.fuse(self.fusion, weighted, bf16=bf16))
-        return torch.cat(made)
+            naive: Tensor = self.fusion(inputs)
+            return naive
+        guides = inputs if images is None else images.contiguous(memory_format=torch.channels_last)
+        gain, bf16 = self.params.attention_gain or inputs.shape[1], in_bf16(self.params.precision, inputs.device)
+        maps = []
+        for one, guide in zip(inputs.split(1), guides.split(1), strict=True):
+            weighted = one if self.attention is None else gain * tiles.attend(self.attention, guide, one, bf16=bf16)
+            maps.append(tiles.fuse(self.fusion, weighted, bf16=bf16))
+        return torch.cat(maps)
 
     def shares(self, blurred: Tensor) -> Tensor:
-        """Equation (5) alone, self-attention to blurred maps (B, k, H, W): of this shape, and 1 in sum over k."""
+        """Equation (5) alone: the self-attention of blurred maps (B, k, H, W), of the same shape, with sum 1 over k."""
         assert self.params.fusion == "self_attention"
         assert self.attention is not None
-        return self.attention(self.params.blur_gain * blurred)
+        weights: Tensor = self.attention(self.params.blur_gain * blurred)
+        return weights
 
-    def refinement_loss(self, maps: Tensor, batch: Batch, windows: list[Window]) -> Tensor:
+    def refinement_loss(self, maps: Tensor, crops: Sequence[Crop]) -> Tensor:
+        """beta times the squared error of counts of each crop, (B,), of the whole crop or of its patches."""
         if self.params.refinement == "hard_norm":
-            return super().refinement_loss(maps, batch, windows)
-        drawn = annotation(batch, range(len(windows)), windows, self.stride)
+            return super().refinement_loss(maps, crops)
+        annotations, beta = annotation_maps(crops, self.stride), float(self.params.beta)
         if self.params.refinement == "local":
-            return self.params.beta * local_count(maps / self.scale, drawn, self.params.patch // self.stride)
-        return self.params.beta * global_count(maps / self.scale, drawn.sum(dim=(1, 2, 3)))
+            return beta * local_count(maps / self.scale, annotations, self.params.patch // self.stride)
+        return beta * global_count(maps / self.scale, annotations.sum(dim=(1, 2, 3)))
 
 
-def normalised(maps: Tensor, counts: Tensor, shares: Tensor | None = None) -> Tensor:
-    """Hard normalisation, table 4: maps (B, 1, h, w), scaled so that each sums to its count (B,). With `shares` of
-    cells, what these leave of it does.
+def hard_normalised(maps: Tensor, counts: Tensor, masks: Tensor | None = None) -> Tensor:
+    """Hard normalisation, table 4: maps (B, 1, h, w), scaled so that each sums to its count (B,). With `masks`, the
+    shares of cells that lie in a region of interest, each map times its mask does.
 
-    The networks may make cells below zero, and with them sums of zero or less, which no factor brings to the count.
-    So magnitudes are scaled: a map without negative cells stays what it was, and every cell keeps its gradient."""
-    magnitudes = maps.abs() + TINY
-    inside = magnitudes if shares is None else magnitudes * shares
-    return counts[:, None, None, None] * magnitudes / inside.sum(dim=(1, 2, 3), keepdim=True)
+    The networks may make cells below zero, and so maps whose sum is zero or less, which no factor brings to the count.
+    So the magnitudes are scaled: a map without negative cells keeps its shape, and every cell keeps its gradient."""
+    magnitudes = maps.abs() + EPSILON
+    masked = magnitudes if masks is None else magnitudes * masks
+    return counts[:, None, None, None] * magnitudes / masked.sum(dim=(1, 2, 3), keepdim=True)

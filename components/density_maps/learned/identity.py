@@ -1,14 +1,17 @@
 """The annotation map itself is what the counter learns from: the plain baseline of tables 2 and 3.
 
-On the border of a region of interest it holds what counts of a cell, and M, as a prediction does, the whole of it."""
+In cells on the border of a region of interest the annotation map holds only the people inside the region. The target,
+like a prediction, is for the whole cell, so these cells are divided by the fraction that lies inside."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from torch import Tensor
 
 from components.config.options import Options
-from components.crowd import Batch, DensityMap, Window
-from components.density_maps.crops import annotation, regions
+from components.crowd import Crop, DensityMap
+from components.density_maps.crops import annotation_maps, region_masks
 
 
 class Params(Options):
@@ -22,7 +25,8 @@ def build(params: Params, stride: int, scale: float) -> Identity:
 class Identity(DensityMap):
     """M = Y, multiplied by `scale`."""
 
-    def forward(self, batch: Batch, windows: list[Window]) -> Tensor:
-        drawn = self.scale * annotation(batch, range(len(windows)), windows, self.stride)
-        shares = regions(batch, range(len(windows)), windows, self.stride)
-        return drawn if shares is None else drawn / shares.where(shares > 0, 1)
+    def forward(self, crops: Sequence[Crop]) -> Tensor:
+        """The maps of the crops' windows, (B, 1, h, w) people per cell times `scale`."""
+        maps = self.scale * annotation_maps(crops, self.stride)
+        masks = region_masks(crops, self.stride)
+        return maps if masks is None else maps / masks.where(masks > 0, 1)

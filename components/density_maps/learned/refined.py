@@ -4,20 +4,20 @@ Equation (3): ||f(X) - g(Y)||^2 + alpha ||g(Y) - Y||^2. Architecture: table 1, o
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Sequence
 
 from pydantic import Field
 from torch import Tensor, nn
 
 from components.config.options import Optimiser, Options
-from components.crowd import Batch, DensityMap, Window
-from components.density_maps.crops import annotation, run_wider
+from components.crowd import Crop, DensityMap
+from components.density_maps.crops import annotation_maps, apply_with_margin
 from components.losses.shared.squared_error import squared_error
 from components.networks import Initialisation, initialise, relu_convolutions
 
 
 class Params(Options):
-    """`widths`: features of the convolutions before the last; the paper's by default."""
+    """`widths`: output features of all convolutions but the last; by default those of the paper."""
 
     alpha: float = Field(1.0, ge=0)
     widths: tuple[int, ...] = Field((512, 512, 256, 128, 64), min_length=1)
@@ -36,7 +36,7 @@ def build(params: Params, stride: int, scale: float) -> Refiner:
 
 
 class Refiner(DensityMap):
-    """g: annotation maps in, maps of the same size out, both multiplied by `scale`."""
+    """g: makes maps of the same size out of annotation maps; both are multiplied by `scale`."""
 
     def __init__(self, params: Params, stride: int, scale: float) -> None:
         super().__init__(params, stride, scale)
@@ -44,13 +44,15 @@ class Refiner(DensityMap):
         self.margin = (len(params.widths) + 1) * stride
         initialise(self, params.initialisation)
 
-    def forward(self, batch: Batch, windows: list[Window]) -> Tensor:
-        """The maps of a batch at `windows`, (B, 1, h, w)."""
-        return run_wider(partial(self._run, batch), batch, windows, self.margin, self.stride)
+    def forward(self, crops: Sequence[Crop]) -> Tensor:
+        """The maps of crops, (B, 1, h, w) people per cell times `scale`."""
+        return apply_with_margin(self._run, crops, self.margin, self.stride)
 
-    def _run(self, batch: Batch, numbers: list[int], windows: list[Window]) -> Tensor:
-        return self.layers(self.scale * annotation(batch, numbers, windows, self.stride))
+    def _run(self, crops: Sequence[Crop]) -> Tensor:
+        maps: Tensor = self.layers(self.scale * annotation_maps(crops, self.stride))
+        return maps
 
-    def refinement_loss(self, maps: Tensor, batch: Batch, windows: list[Window]) -> Tensor:
-        target = self.scale * annotation(batch, range(len(windows)), windows, self.stride)
-        return self.params.alpha * squared_error(maps, target)
+    def refinement_loss(self, maps: Tensor, crops: Sequence[Crop]) -> Tensor:
+        """alpha ||g(Y) - Y||^2 of each crop, (B,)."""
+        loss: Tensor = self.params.alpha * squared_error(maps, self.scale * annotation_maps(crops, self.stride))
+        return loss

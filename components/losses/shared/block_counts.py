@@ -1,4 +1,4 @@
-"""Squared errors of counts in blocks of several sizes: a person who is missing costs more than one a bit too far."""
+"""Squared errors of counts in blocks of several sizes: a missing person costs more than one slightly misplaced."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from components.crowd import pad_to
 
 
 def block_counts(maps: Tensor, truths: Tensor, sides: Sequence[int]) -> Tensor:
-    """Two maps (B, 1, h, w) -> (B,): squared differences of the sums in blocks, added up over all blocks of each of
-    `sides` in cells, from the top-left corner on; the last block of a row or a column may be cut off."""
+    """Two maps (B, 1, h, w) -> (B,): squared differences of block sums, added up over all blocks of all `sides`.
+
+    `sides` are in cells. Blocks start at the top-left corner; the last one of a row or a column may be cut off."""
     differences = pad_to(maps - truths, max(sides))
     counts = [side**2 * functional.avg_pool2d(differences, side) for side in sides]
     return torch.stack([each.square().sum(dim=(1, 2, 3)) for each in counts]).sum(dim=0)

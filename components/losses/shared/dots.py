@@ -1,33 +1,34 @@
-"""The dots of a batch as the counter saw its crops: for losses that compare with dots, and not with a density map."""
+"""The dots of crops as the counter saw them, for losses that compare with dots instead of a density map."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from components.crowd import Batch, cells_of, dot_map
+from components.crowd import Crop, cells_of, dot_map
 
 
-def places(batch: Batch, index: int) -> tuple[Tensor, Tensor]:
-    """All dots of one image in pixels of its crop, (N, 2) float64, and which of them the crop holds, (N,) bool.
+def dots_in_crop(crop: Crop) -> tuple[Tensor, Tensor]:
+    """All dots of the image in pixels of the crop, (N, 2) float64, and which of them lie in the crop, (N,) bool.
 
-    A mirrored crop has mirrored dots. Those outside the crop lie outside 0 to its width or height."""
-    dots, window = batch.dots[index], batch.windows[index]
+    In a mirrored crop the dots are mirrored. Those outside the crop lie outside 0 to its width or height."""
+    dots, window = crop.dots, crop.window
     moved = dots - dots.new_tensor([window.left, window.top])
-    mirrored = moved * moved.new_tensor([-1, 1]) + moved.new_tensor([window.width, 0])
-    pixels = cells_of(dots, batch.sizes[index], 1) - dots.new_tensor([window.left, window.top]).long()
-    inside = (pixels >= 0) & (pixels < dots.new_tensor([window.width, window.height]))
-    return torch.where(batch.flipped[index], mirrored, moved), inside.all(dim=1)
+    pixels = cells_of(dots, crop.size, 1) - dots.new_tensor([window.left, window.top]).long()
+    inside = ((pixels >= 0) & (pixels < dots.new_tensor([window.width, window.height]))).all(dim=1)
+    if crop.flipped:
+        moved = moved * moved.new_tensor([-1, 1]) + moved.new_tensor([window.width, 0])
+    return moved, inside
 
 
-def counted(batch: Batch, index: int, stride: int) -> Tensor:
-    """How many dots each cell of one crop holds, (h, w). Mirrored, it is exactly that of the mirrored crop."""
-    counts = dot_map(batch.dots[index], batch.sizes[index], batch.windows[index], stride)
-    return torch.where(batch.flipped[index], counts.flip(-1), counts)
+def dot_counts(crop: Crop, stride: int) -> Tensor:
+    """The number of dots in each cell of a crop, (h, w), mirrored where the crop is."""
+    counts = dot_map(crop.dots, crop.size, crop.window, stride)
+    return counts.flip(-1) if crop.flipped else counts
 
 
 def squared_distances(dots: Tensor, shape: tuple[int, int], stride: int) -> Tensor:
     """From dots (N, 2) to the centres of the cells of a grid (h, w), row by row: (N, h * w), in pixels squared."""
     rows, columns = (stride * (torch.arange(side, device=dots.device) + 0.5) for side in shape)
-    down, across = (rows - dots[:, 1:]).square(), (columns - dots[:, :1]).square()
-    return (down[:, :, None] + across[:, None, :]).flatten(1)
+    vertical, horizontal = (rows - dots[:, 1:]).square(), (columns - dots[:, :1]).square()
+    return (vertical[:, :, None] + horizontal[:, None, :]).flatten(1)

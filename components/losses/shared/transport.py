@@ -1,11 +1,12 @@
 """Optimal transport with an entropy, by Sinkhorn's algorithm (Cuturi 2013), in the log domain.
 
-With the weight of the entropy at its end value from the start, 100 iterations are far from done where mass has to go a
-long way: a distance of 100 px is 1,000 entropies. So the weight falls, from the largest cost to its end value along the
-iterations (Schmitzer, "Stabilized sparse scaling algorithms for entropy regularized transport problems", 2019).
+With the final entropy weight from the start, 100 iterations do not converge if mass has to move far: the squared
+distance of 100 px is 1,000 times the entropy weight. So the weight falls over the iterations, from the largest cost to
+its final value (Schmitzer, "Stabilized sparse scaling algorithms for entropy regularized transport problems", 2019).
 
-The squared distance would make the Gibbs kernel a product of two small ones, and an iteration two matrix products. But
-exp(-cost / entropy) is 0 even in double precision from 87 px on, and what makes a cell's sum stable does not separate.
+With squared distances the Gibbs kernel is a product of two small ones, and an iteration would be two matrix products.
+But exp(-cost / entropy) underflows even in double precision from 87 px on, and the maximum that stabilises the sum of a
+cell does not separate.
 """
 
 from __future__ import annotations
@@ -15,25 +16,29 @@ import math
 import torch
 from torch import Tensor
 
-CACHED = 1 << 19  # costs looked at together: they stay in the processor's cache
+CHUNK = 1 << 19  # costs in one chunk, which stays in the processor's cache
 
 
 @torch.no_grad()
 def potentials(costs: Tensor, shares: Tensor, entropy: float, iterations: int) -> tuple[Tensor, Tensor]:
-    """Dual potentials of the cells (M,) and of the dots (N,), for costs (N, M), from cells that hold `shares` (M,),
-    which sum to 1, to N dots that want 1 / N each. A cell without a share has a potential too."""
-    dots, largest, holding = len(costs), max(costs.max().item(), entropy), shares > 0
-    width = max(1, CACHED // dots)
-    parts = [*zip(costs[:, holding].split(width, dim=1), shares[holding].split(width), strict=True)]
-    heights = costs.new_zeros(dots)
+    """Dual potentials of M cells (M,) and of N dots (N,), for transport with costs (N, M).
+
+    The cells have masses `shares` (M,), which sum to 1, and each dot has 1 / N. Cells without mass have a potential
+    too."""
+    dots, largest_cost, nonempty = len(costs), max(costs.max().item(), entropy), shares > 0
+    width = max(1, CHUNK // dots)
+    chunks = [*zip(costs[:, nonempty].split(width, dim=1), shares[nonempty].split(width), strict=True)]
+    dot_potentials = costs.new_zeros(dots)
     for step in range(1, iterations + 1):
-        weight = entropy * (largest / entropy) ** (1 - step / iterations)
-        given = torch.stack([_plan(heights, cost, weight) @ share for cost, share in parts]).sum(dim=0)
-        heights -= weight * (dots * given).clamp(min=torch.finfo(given.dtype).tiny).log()
-    below = torch.cat([((heights[:, None] - cost) / entropy).logsumexp(dim=0) for cost in costs.split(width, dim=1)])
-    return entropy * (math.log(dots) - below), heights
+        weight = entropy * (largest_cost / entropy) ** (1 - step / iterations)
+        received = torch.stack([_plan(dot_potentials, cost, weight) @ share for cost, share in chunks]).sum(dim=0)
+        dot_potentials -= weight * (dots * received).clamp(min=torch.finfo(received.dtype).tiny).log()
+    cell_potentials = torch.cat(
+        [((dot_potentials[:, None] - cost) / entropy).logsumexp(dim=0) for cost in costs.split(width, dim=1)]
+    )
+    return entropy * (math.log(dots) - cell_potentials), dot_potentials
 
 
-def _plan(heights: Tensor, costs: Tensor, weight: float) -> Tensor:
-    """Where each cell's share goes, (N, M): columns sum to 1."""
-    return ((heights[:, None] - costs) / weight).softmax(dim=0)
+def _plan(dot_potentials: Tensor, costs: Tensor, weight: float) -> Tensor:
+    """The fraction of each cell's mass that goes to each dot, (N, M): columns sum to 1."""
+    return ((dot_potentials[:, None] - costs) / weight).softmax(dim=0)

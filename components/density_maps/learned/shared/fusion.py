@@ -1,9 +1,11 @@
-"""The generator's networks, table 1, and what table 5 puts in their place.
+"""The generator's networks of table 1, and their replacements in the ablations of table 5.
 
-Attention sees the blurred maps (self-attention) or the photograph (image attention). Fusion is a network, or the plain
-sum of the blurred maps, in which nothing is learned."""
+The input of the attention is the blurred maps (self-attention) or the image (image attention). Fusion is a network, or
+naive: the mean of the blurred maps, in which nothing is learned."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -16,22 +18,22 @@ FUSION = (128, 32, 8)  # table 1, before the convolution to one map
 
 
 def attention(channels: int, maps: int) -> nn.Sequential:
-    """C(128,3)-C(32,3)-C(k,3)-Softmax, on `channels`."""
+    """C(128,3)-C(32,3)-C(k,3)-Softmax, with `channels` input channels and k = `maps`."""
     last = nn.Conv2d(ATTENTION[-1], maps, 3, padding=1)
     return nn.Sequential(*relu_convolutions((channels, *ATTENTION)), last, nn.Softmax(dim=1))
 
 
 def fusion(maps: int, pools: int) -> nn.Sequential:
-    """C(128,3)-P-C(32,3)-P-C(8,3)-P-C(1,3)-PReLU, with the first `pools` of its poolings."""
+    """C(128,3)-P-C(32,3)-P-C(8,3)-P-C(1,3)-PReLU, with the first `pools` of its poolings and `maps` input channels."""
     parts: list[nn.Module] = []
-    for number, (narrow, wide) in enumerate(zip((maps, *FUSION), FUSION, strict=False)):
+    for index, (narrow, wide) in enumerate(pairwise((maps, *FUSION))):
         parts += relu_convolutions((narrow, wide))
-        parts += [nn.AvgPool2d(2)] if number < pools else []
+        parts += [nn.AvgPool2d(2)] if index < pools else []
     return nn.Sequential(*parts, nn.Conv2d(FUSION[-1], 1, 3, padding=1), nn.PReLU())
 
 
 class NaiveFusion(nn.Module):
-    """The sum of the blurred maps over k, so that a person weighs 1, in sums over cells of `stride` pixels."""
+    """The mean of the k blurred maps, so that a person counts 1, summed over cells of `stride` pixels."""
 
     def __init__(self, stride: int, gain: float) -> None:
         super().__init__()
