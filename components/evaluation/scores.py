@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.data.manifest import whole_table
+from components.data.manifest import read_parquet
 from components.errors import UserError
 from components.evaluation.score import LEVELS, Score
 
@@ -28,7 +28,7 @@ SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True)
-class Scored:
+class Scores:
     """S seeds on the same n images: truth (n,), prediction (S, n), game (S, n, 4) summed absolute count errors."""
 
     seeds: tuple[int, ...]
@@ -38,9 +38,9 @@ class Scored:
     game: np.ndarray
     scenes: tuple[str, ...] = ()  # of each image; "" where the data set names none
 
-    def take(self, seeds: np.ndarray, images: np.ndarray) -> Scored:
+    def take(self, seeds: np.ndarray, images: np.ndarray) -> Scores:
         """The same scores at these positions, which may repeat."""
-        return Scored(
+        return Scores(
             tuple(self.seeds[i] for i in seeds),
             tuple(self.ids[i] for i in images),
             self.truth[images],
@@ -50,7 +50,7 @@ class Scored:
         )
 
 
-def pool(parts: Sequence[Scored]) -> Scored:
+def pool_scores(parts: Sequence[Scores]) -> Scores:
     """The images of all parts, on the seeds that they share: the folds of a cross-validation as one test set.
 
     Raises UserError where an image stands in two parts, or the parts share no seed."""
@@ -64,7 +64,7 @@ def pool(parts: Sequence[Scored]) -> Scored:
     alike = [
         part.take(np.array([part.seeds.index(seed) for seed in seeds]), np.arange(len(part.ids))) for part in parts
     ]
-    return Scored(
+    return Scores(
         tuple(seeds),
         ids,
         np.concatenate([part.truth for part in alike]),
@@ -74,13 +74,13 @@ def pool(parts: Sequence[Scored]) -> Scored:
     )
 
 
-def gather(scores: Mapping[int, list[Score]]) -> Scored:
+def stack_scores(scores: Mapping[int, list[Score]]) -> Scores:
     """Scores by seed as arrays. Raises UserError where the seeds were scored on different images, or on none."""
     seeds = tuple(sorted(scores))
     ids = [tuple(score.id for score in scores[seed]) for seed in seeds]
     if len(set(ids)) != 1 or not ids[0]:
         raise UserError(f"seeds {seeds} are not scored on one and the same set of images: {[len(i) for i in ids]}")
-    return Scored(
+    return Scores(
         seeds,
         ids[0],
         np.array([score.truth for score in scores[seeds[0]]]),
@@ -90,8 +90,8 @@ def gather(scores: Mapping[int, list[Score]]) -> Scored:
     )
 
 
-def write(path: Path, scores: Mapping[int, list[Score]]) -> None:
-    """One row per seed and image, in the order of the seeds."""
+def write_scores(path: Path, scores: Mapping[int, list[Score]]) -> None:
+    """One row per seed and image, by seed."""
     rows = [
         {"seed": seed, "id": score.id, "scene": score.scene, "truth": score.truth, "prediction": score.prediction}
         | dict(zip(GAMES, score.game, strict=True))
@@ -102,10 +102,10 @@ def write(path: Path, scores: Mapping[int, list[Score]]) -> None:
     pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), path)
 
 
-def read(path: Path) -> Scored:
-    """Read what `write` wrote. Raises UserError where the seeds were scored on different images."""
+def read_scores(path: Path) -> Scores:
+    """Read what `write_scores` wrote. Raises UserError where the seeds were scored on different images."""
     scores: dict[int, list[Score]] = {}
-    for row in whole_table(path, SCHEMA).to_pylist():
+    for row in read_parquet(path, SCHEMA).to_pylist():
         game = tuple(row[name] for name in GAMES)
         scores.setdefault(row["seed"], []).append(Score(row["id"], row["truth"], row["prediction"], game, row["scene"]))
-    return gather(scores)
+    return stack_scores(scores)

@@ -1,4 +1,4 @@
-"""Charts of a study: counts beside truths, and how a search went."""
+"""Charts of a study: predicted against true counts, and how a search went."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ import pyarrow.parquet as pq
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from components.evaluation.metrics import mae
-from components.evaluation.scores import Scored
+from components.evaluation.metrics.mae import mean_absolute_error
+from components.evaluation.scores import Scores
 from components.publish.style import GREY, colour, drawing, wrapped
 
 COLUMNS = 4
 
 
-def scatter(results: Mapping[str, Scored], target: Path) -> None:
-    """Predicted against true counts, a panel an experiment and a point for each image and seed, on shared axes."""
+def scatter(results: Mapping[str, Scores], target: Path) -> None:
+    """Predicted against true counts, one panel per experiment and one point per image and seed, on shared axes."""
     limits = _limits(results)
     rows = -(-len(results) // COLUMNS)
     with drawing(target, rows, min(COLUMNS, len(results)), 2.6, 3.0) as (figure, grid):
         every = [axes for row in grid for axes in row]
-        for place, (title, scored) in enumerate(results.items()):
-            _counts(every[place], scored, place, limits)
-            every[place].set_title(f"{wrapped(title)}\nMAE {mae(scored.truth, scored.prediction).mean():.1f}")
+        for place, (title, scores) in enumerate(results.items()):
+            _counts(every[place], scores, place, limits)
+            every[place].set_title(
+                f"{wrapped(title)}\nMAE {mean_absolute_error(scores.truth, scores.prediction).mean():.1f}"
+            )
         _hide(every[len(results) :])
         figure.supxlabel("people annotated", fontsize=9)
         figure.supylabel("people predicted", fontsize=9)
@@ -45,16 +47,16 @@ def search(trials: Path, target: Path) -> None:
         _hide(every[1 + len(dimensions) :])
 
 
-def _limits(results: Mapping[str, Scored]) -> tuple[float, float]:
-    people = np.concatenate([np.r_[scored.truth, scored.prediction.ravel()] for scored in results.values()])
+def _limits(results: Mapping[str, Scores]) -> tuple[float, float]:
+    people = np.concatenate([np.r_[scores.truth, scores.prediction.ravel()] for scores in results.values()])
     room = 0.04 * float(people.max() - people.min())
     return float(people.min()) - room, float(people.max()) + room
 
 
-def _counts(axes: Axes, scored: Scored, place: int, limits: tuple[float, float]) -> None:
+def _counts(axes: Axes, scores: Scores, place: int, limits: tuple[float, float]) -> None:
     axes.plot(limits, limits, color=GREY, linewidth=1, linestyle="--")
-    truth = np.broadcast_to(scored.truth, scored.prediction.shape)
-    axes.scatter(truth.ravel(), scored.prediction.ravel(), s=12, color=colour(place), alpha=0.55, linewidth=0)
+    truth = np.broadcast_to(scores.truth, scores.prediction.shape)
+    axes.scatter(truth.ravel(), scores.prediction.ravel(), s=12, color=colour(place), alpha=0.55, linewidth=0)
     axes.set(xlim=limits, ylim=limits, box_aspect=1)
 
 
@@ -68,7 +70,7 @@ def _history(axes: Axes, errors: np.ndarray) -> None:
 
 
 def _dimension(axes: Axes, table: pa.Table, name: str) -> None:
-    """MAE along one dimension: a logarithmic axis for wide ranges, names for what is not a real number."""
+    """MAE along one dimension: a logarithmic axis for a wide range, an axis of names for values that are no numbers."""
     real = pa.types.is_floating(table[name].type)
     trials = sorted(
         zip(table[name].to_pylist(), table["val_mae"].to_pylist(), strict=True),

@@ -1,4 +1,4 @@
-"""Figures of runs: how training went, and images beside their maps. Maps are always in people per cell."""
+"""Figures of runs: how training went, and images with their maps. Maps are always in people per cell."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PANELS = {
 
 
 class Scale(NamedTuple):
-    """What the colours of a map stand for; `label` is the colour bar's, and without one there is no bar."""
+    """The colour scale of a map; `label` is that of the colour bar, which is left out without one."""
 
     colours: str
     low: float
@@ -32,7 +32,7 @@ class Scale(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """One picture of a page: an image (H, W, 3) uint8, or a map (h, w), in people per cell where it has no scale."""
+    """One picture on a page: an image (H, W, 3) uint8, or a map (h, w), in people per cell where it has no scale."""
 
     title: str
     pixels: np.ndarray
@@ -45,7 +45,7 @@ def curves(metrics_csv: Path, target: Path) -> None:
 
 
 def compare_curves(runs: Mapping[str, Sequence[Path]], target: Path) -> None:
-    """The same for several experiments: a thin line a seed, a bold one for their mean. Keys are the titles."""
+    """The same for several experiments: a thin line per seed, a bold one for their mean. Keys are the titles."""
     histories = {title: [read_metrics(path) for path in paths] for title, paths in runs.items()}
     recorded = [name for name in PANELS if any(_has(run, name) for seeds in histories.values() for run in seeds)]
     with drawing(target, 1, len(recorded), 4.2, 3.1) as (figure, [row]):
@@ -61,7 +61,7 @@ def compare_curves(runs: Mapping[str, Sequence[Path]], target: Path) -> None:
 
 
 def read_metrics(path: Path) -> dict[str, np.ndarray]:
-    """The columns of a run's `metrics.csv`; what an epoch did not measure is NaN."""
+    """The columns of a run's `metrics.csv`; values that an epoch did not measure are NaN."""
     with path.open(newline="") as lines:
         rows = list(csv.DictReader(lines))
     return {name: np.array([float(row[name] or "nan") for row in rows]) for name in ("epoch", *PANELS)}
@@ -92,12 +92,12 @@ def page(rows: Sequence[Sequence[Panel]], target: Path) -> None:
 
 
 def unsigned(maps: Sequence[np.ndarray], label: str = "") -> Scale:
-    """From 0 to the largest cell of some maps, where any is above it."""
+    """From 0 to the largest cell of the maps."""
     return Scale(DENSITY, 0.0, max(0.0, *(float(each.max()) for each in maps)) if maps else 0.0, label)
 
 
 def signed(maps: Sequence[np.ndarray], label: str = "") -> Scale:
-    """As far below 0, which is white, as above: as far as the cell of some maps that is furthest from it."""
+    """Symmetric around 0, which is white, up to the largest absolute value of the maps."""
     reach = max(float(np.abs(each).max()) for each in maps)
     return Scale(DIVERGING, -reach, reach, label)
 
@@ -112,7 +112,7 @@ def _mapped(panel: Panel) -> bool:
 
 
 def _show(axes: Axes, panel: Panel, scale: Scale) -> AxesImage:
-    """A picture in RGB has no use for the scale."""
+    """Show a panel without axes; an RGB image ignores the scale."""
     shown = axes.imshow(panel.pixels, cmap=scale.colours, vmin=scale.low, vmax=scale.high)
     axes.set_title(wrapped(panel.title))
     axes.set(xticks=[], yticks=[])  # ticks that nobody sees still cost half of the time
@@ -127,7 +127,7 @@ def _bar(figure: Figure, row: Sequence[Axes], shown: AxesImage, label: str) -> N
 
 
 def _logarithmic(axes: Axes) -> None:
-    """At most six decades: below them, a second loss that holds nothing has only its rounding."""
+    """A logarithmic axis of at most six decades: below them, a refinement loss near 0 is rounding error."""
     axes.set_yscale("log")
     low, high = axes.get_ylim()
     axes.set_ylim(bottom=max(low, high / 1e6))

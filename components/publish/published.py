@@ -1,4 +1,4 @@
-"""Published figures: `published.yaml` as rows, which of them an experiment stands beside, and the paper's tables."""
+"""Published figures: `published.yaml` as rows, which of them belong to an experiment, and the paper's tables."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class PublishedRow:
     table: str  # "table 3", or nothing where the source is no paper
     title: str  # of the table
     method: str
-    counter: str  # of the authors' own rows, which an experiment can stand beside
+    counter: str  # of the authors' own rows, with which an experiment can be compared
     map: str
     key: str
     mae: float
@@ -41,9 +41,9 @@ class PublishedRow:
     def origin(self) -> str:
         return ", ".join(part for part in (self.source, self.table) if part)
 
-    def beside(self, counter: str, key: str | None) -> bool:
-        """Whether an experiment with this kind of counter and `published` key stands beside the row."""
-        return bool(key) and self.counter.lower() == counter and same(self.key) == same(key)
+    def matches(self, counter: str, key: str | None) -> bool:
+        """Whether this is the figure of an experiment with this kind of counter and `published` key."""
+        return bool(key) and self.counter.lower() == counter and canonical_key(self.key) == canonical_key(key)
 
 
 @dataclass(frozen=True)
@@ -77,23 +77,25 @@ def section(name: str) -> list[PublishedRow]:
     return found
 
 
-def beside(name: str | None, counter: str, key: str | None) -> list[PublishedRow]:
-    """The cells that an experiment with this counter and `published` key stands beside: none where `key` is none.
+def figures_for(name: str | None, counter: str, key: str | None) -> list[PublishedRow]:
+    """The published figures of an experiment with this counter and `published` key: none where `key` is none.
 
-    Without a section these are cells on other data sets, for orientation alone. A figure printed twice comes once."""
+    Without a section these are figures on other data sets, for orientation only. A figure printed twice comes once."""
     candidates = rows() if name is None else section(name)
-    found = [row for row in candidates if row.beside(counter, key)]
+    found = [row for row in candidates if row.matches(counter, key)]
     return list({(row.dataset, row.mae): row for row in reversed(found)}.values())[::-1]
 
 
-def same(key: str | None) -> str | None:
+def canonical_key(key: str | None) -> str | None:
     """The one key of experiments that the paper prints under several."""
-    return _content()["same"].get(key, key)
+    canonical: str | None = _content()["same"].get(key, key)
+    return canonical
 
 
 def section_of(source: Choice) -> str | None:
     """The section of the data set that a study prepares from this source."""
-    for name, section in _content()["sections"].items():
+    sections: dict[str, dict[str, Any]] = _content()["sections"]
+    for name, section in sections.items():
         if "data" in section and section["data"].items() <= {"kind": source.kind, **source.options}.items():
             return name
     return None
@@ -115,7 +117,8 @@ def shape(number: int) -> Shape:
 
 @cache
 def _content() -> dict[str, Any]:
-    return yaml.safe_load(FILE.read_text())
+    content: dict[str, Any] = yaml.safe_load(FILE.read_text())
+    return content
 
 
 def _row(

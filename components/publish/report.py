@@ -1,4 +1,4 @@
-"""The report: one HTML file that holds its tables, figures and style, and asks nothing of the network."""
+"""The report: one HTML file that holds its tables, figures and style, and loads nothing from the network."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from components.publish.tables import Against, Measured, Table
+from components.publish.tables import ComparisonCell, EstimateCell, Table
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, a few sentences, and what stands below them in this order: pictures, tables, lines of code."""
+    """A heading, a few sentences, and below them pictures, tables and lines of code, in this order."""
 
     title: str
     text: str = ""
@@ -32,7 +32,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """A study's title, what it is in a sentence, what was found, and the sections."""
+    """A study's title, a sentence about it, the findings, and the sections."""
 
     title: str
     about: str
@@ -46,12 +46,12 @@ def write(report: Report, target: Path) -> None:
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters["embedded"] = _embedded
-    environment.tests["measured"] = lambda cell: isinstance(cell, Measured)
-    environment.tests["against"] = lambda cell: isinstance(cell, Against)
+    environment.tests["estimate_cell"] = lambda cell: isinstance(cell, EstimateCell)
+    environment.tests["comparison_cell"] = lambda cell: isinstance(cell, ComparisonCell)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(environment.get_template("report.html.j2").render(report=report))
 
 
 def _embedded(file: Path) -> str:
-    """A PNG as a data address."""
+    """A PNG as a data URL."""
     return "data:image/png;base64," + base64.b64encode(file.read_bytes()).decode()

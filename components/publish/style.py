@@ -1,4 +1,4 @@
-"""How every figure looks: quiet axes on white, legible labels, and colours that colour-blind readers tell apart."""
+"""How every figure looks: quiet axes on white, legible labels, and colours that colour-blind readers distinguish."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ STYLE: dict[Any, Any] = {
     "legend.fontsize": 8.5,
     "xtick.color": GREY,
     "ytick.color": GREY,
-    "text.parse_math": False,  # titles are the user's: a dollar sign is one
+    "text.parse_math": False,  # titles are the user's: a dollar sign stays one
 }
 
 
@@ -55,7 +55,7 @@ def colour(place: int) -> str:
 
 
 def dashes(place: int) -> str:
-    """Lines whose colours come round again are told apart by these."""
+    """The dashes of a line: they change when the palette starts again."""
     return ("-", "--", ":", "-.")[place // len(PALETTE) % 4]
 
 

@@ -1,7 +1,7 @@
 """One table, four ways to write it: Markdown, CSV, LaTeX (booktabs) and plain text. HTML is the report's template.
 
-A cell is text, a `Measured` number with its interval, or a published figure `Against` what was measured here. Only CSV
-takes the two apart, into columns of their own."""
+A cell is text, an `EstimateCell` (a number with its interval), or a `ComparisonCell` (a published figure and what was
+measured here). Only CSV splits the last two into columns of their own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, TypeAlias
 
-from components.evaluation.metrics import Estimate
+from components.evaluation.statistics import Estimate
 
 LATEX = str.maketrans(
     {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
@@ -22,7 +22,7 @@ LATEX = str.maketrans(
 
 
 @dataclass(frozen=True)
-class Measured:
+class EstimateCell:
     """A number as a table prints it: `12.3 [10.1, 14.2]`."""
 
     columns: ClassVar[tuple[str, ...]] = ("", " low", " high")
@@ -51,12 +51,12 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Against:
-    """A published figure, and the number of ours that stands beside it, or why there is none."""
+class ComparisonCell:
+    """A published figure, and the number measured here, or why there is none."""
 
     columns: ClassVar[tuple[str, ...]] = (" published", " ours", " ours low", " ours high", " difference")
     published: float
-    ours: Measured | None = None
+    ours: EstimateCell | None = None
     otherwise: str = "not run"
 
     @property
@@ -81,7 +81,7 @@ class Against:
         return self.ours.estimate.value - self.published
 
 
-Cell: TypeAlias = str | Measured | Against
+Cell: TypeAlias = str | EstimateCell | ComparisonCell
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def markdown(table: Table) -> str:
 
 
 def comma_separated(table: Table) -> str:
-    """A column of `Measured` numbers becomes three, one of `Against` five, unrounded."""
+    """A column of `EstimateCell` numbers becomes three, one of `ComparisonCell` five, unrounded."""
     ends = [_ends([row[place] for row in table.rows]) for place in range(len(table.head))]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from components.evaluation import scores as scored
 from components.evaluation.score import Score
+from components.evaluation.scores import stack_scores
 from components.publish import charts, figures, report
 from components.publish.report import Report, Section
 from components.publish.style import drawing
@@ -51,9 +51,7 @@ def test_numbers_along_a_dimension_of_a_search_stand_apart(tmp_path):
 
 
 def test_a_title_with_dollar_signs_is_drawn_as_it_is_written(tmp_path):
-    scores = scored.gather(
-        {0: [Score("a", 3.0, 2.0, (1.0, 1.0, 1.0, 1.0)), Score("b", 5.0, 5.0, (0.0, 0.0, 0.0, 0.0))]}
-    )
+    scores = stack_scores({0: [Score("a", 3.0, 2.0, (1.0, 1.0, 1.0, 1.0)), Score("b", 5.0, 5.0, (0.0, 0.0, 0.0, 0.0))]})
     charts.scatter({r"$\frac{$ for \$5": scores}, tmp_path / "scatter.png")
     assert (tmp_path / "scatter.png").exists()
 

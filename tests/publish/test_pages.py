@@ -7,22 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
 from matplotlib.figure import Figure
 from PIL import Image
 
-from components.config.study import load_study
+from components.config.load import load_study
 from components.crowd import Window
 from components.density_maps.gaussian import draw
 from components.publish.figures import Panel, Scale, _logarithmic, counted, page, signed, unsigned
 from components.publish.pages import attention, generators, kernels, maps, predictions
 from components.publish.pages.gallery import Gallery
-from components.stages import prepare
-from components.stages.evaluate import evaluate
-from components.stages.publish import look, publish
-from components.stages.rasterize import rasterize
+from components.publish.results import evaluated
+from components.publish.study_report import collect_rows
+from components.stages.publish import publish
 from components.workspace.layout import Layout
-from tests.publish.test_publish import _train
+from tests import projects
 
 GENERATED = {"kind": "generated", "sigmas": [1, 4], "warm_up": 1}
 LEARNED = GENERATED | {"kernels": "learned", "fusion": "naive"}
@@ -52,16 +50,8 @@ STUDY = {
 def made(tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("project"))
-        layout = Layout("figures")
-        layout.params.parent.mkdir(parents=True)
-        layout.params.write_text(yaml.safe_dump(STUDY, sort_keys=False))
-        study = load_study(layout.params)
-        prepare.main(study, layout, "crowd")
-        rasterize(study, layout, "near")
-        for name in study.experiments:
-            _train(study, layout, name)
-            evaluate(study, layout, name)
-        publish(study, layout)
+        _, layout = projects.run_study(STUDY)
+        publish(layout)
         return Path.cwd()
 
 
@@ -69,7 +59,8 @@ def gallery(made: Path, monkeypatch, *names: str) -> Gallery:
     """What figures would look at in a study of these experiments alone, or of all."""
     monkeypatch.chdir(made)
     study, layout = load_study(Path("params/figures/study.yaml")), Layout("figures")
-    return Gallery(study, layout, [look(study, layout, name) for name in names or study.experiments])
+    rows = evaluated(collect_rows(study, layout))
+    return Gallery(study, layout, [row for row in rows if row.name in (names or study.experiments)])
 
 
 def test_all_figures_stand_in_the_report(made) -> None:
@@ -124,7 +115,7 @@ def test_a_difference_is_that_of_the_two_maps_beside_it_on_a_scale_centred_on_ze
 def test_attention_sums_to_one_and_shares_out_the_blurred_maps(made, monkeypatch) -> None:
     seen = gallery(made, monkeypatch)
     each, row, window = seen.generators(fusion="self_attention")[0], seen.median, Window(8, 16, 24, 32)
-    inside = attention.look(seen, each, row, window)
+    inside = attention.inspect(seen, each, row, window)
     np.testing.assert_allclose(inside.shares.sum(axis=0), 1, rtol=1e-5)
     np.testing.assert_array_equal(inside.after, inside.shares * inside.before)
     for sigma, blurred in zip((1.0, 4.0), inside.before, strict=True):
@@ -136,8 +127,8 @@ def test_attention_sums_to_one_and_shares_out_the_blurred_maps(made, monkeypatch
 def test_attention_in_a_window_is_that_of_the_whole_image(made, monkeypatch) -> None:
     seen = gallery(made, monkeypatch)
     each = seen.generators(fusion="self_attention")[0]
-    part = attention.look(seen, each, seen.median, Window(8, 16, 24, 32))
-    all_of_it = attention.look(seen, each, seen.median, Window(0, 0, 48, 64))
+    part = attention.inspect(seen, each, seen.median, Window(8, 16, 24, 32))
+    all_of_it = attention.inspect(seen, each, seen.median, Window(0, 0, 48, 64))
     np.testing.assert_allclose(part.shares, all_of_it.shares[:, 8:32, 16:48], atol=1e-6)
 
 

@@ -15,13 +15,13 @@ import yaml
 
 from components.config.options import check
 from components.config.study import Study
-from components.evaluation.metrics import estimate
-from components.evaluation.scores import Scored
+from components.evaluation.scores import Scores
+from components.evaluation.statistics import estimate
 from components.publish import published, tables
 from components.publish.paper_tables import paper_table
-from components.publish.results import Asked, Result
-from components.publish.tables import Against, Table
-from components.stages.so_far import publish_so_far
+from components.publish.results import EvaluatedRow, StudyRow
+from components.publish.tables import ComparisonCell, Table
+from components.stages.publish import preview
 from components.workspace.layout import Layout
 
 SHANGHAI = {"kind": "shanghaitech", "root": "raw"}
@@ -31,7 +31,7 @@ DATASETS = {
     "expo": {"source": {"kind": "worldexpo", "root": "raw"}},
     "made": {"source": {"kind": "synthetic"}},
 }
-RECORD = {"resolution": "128 x 96", "started_from": "its own initialisation"}
+RECORD = {"training_run": {"resolution": "128 x 96"}, "provenance": {"started_from": "random initialisation"}}
 ERRORS = (3.0, -4.0, 5.0)  # MAE 4, RMSE sqrt(50 / 3)
 
 
@@ -59,17 +59,17 @@ def study(*experiments: dict, shown: tuple[int, ...] = ()) -> Study:
     return check(Study, values, "study")
 
 
-def run(of: Study, name: str, errors: tuple[float, ...] = ERRORS) -> Result:
+def run(of: Study, name: str, errors: tuple[float, ...] = ERRORS) -> EvaluatedRow:
     """A result with these errors on as many images, for one seed."""
     truth = np.full(len(errors), 100.0)
     ids = tuple(f"{i}" for i in range(len(errors)))
-    scored = Scored((0,), ids, truth, truth + np.array([errors]), np.zeros((1, len(errors), 4)))
-    return Result(name, of.experiments[name], "some map", {0: RECORD}, scored, estimate(scored, 100))
+    scores = Scores((0,), ids, truth, truth + np.array([errors]), np.zeros((1, len(errors), 4)))
+    return EvaluatedRow(name, of.experiments[name], "some map", {0: RECORD}, scores, estimate(scores, 100))
 
 
 def table(number: int, of: Study, *ran: str) -> Table:
-    asked = [run(of, name) if name in ran else Asked(name, each, "") for name, each in of.experiments.items()]
-    return paper_table(number, of, asked, 100)
+    rows = [run(of, name) if name in ran else StudyRow(name, each, "") for name, each in of.experiments.items()]
+    return paper_table(number, of, rows, 100)
 
 
 def cell(made: Table, column: str, *names: str):
@@ -89,7 +89,7 @@ NOTHING = study(experiment("made", "mcnn", None))
 
 @pytest.mark.parametrize("number", range(2, 11))
 def test_every_printed_figure_stands_in_its_table_once(number):
-    """Against a walk through the file that knows nothing of rows, sections and shapes."""
+    """ComparisonCell a walk through the file that knows nothing of rows, sections and shapes."""
     text = Path(published.FILE).read_text()
     parts = re.split(r"\n(?=      - table:|  [a-z-]+:\n)", text)
     own = [part for part in parts if part.startswith(f"      - table: {number}\n")]
@@ -147,7 +147,7 @@ def test_a_filled_cell_has_both_figures_and_their_difference():
     filled = cell(made, "ShanghaiTech A, MAE", "MCNN", "fixed, sigma 4")
     assert re.fullmatch(r"published 96\.0; ours 4\.0 \[3\.\d, [45]\.\d\]; difference -92\.0", str(filled))
     assert "difference -13.9" in str(cell(made, "ShanghaiTech B, MAE", "MCNN", "fixed, sigma 4"))
-    others = [str(each) for row in made.rows for each in row if isinstance(each, Against) and each.ours is None]
+    others = [str(each) for row in made.rows for each in row if isinstance(each, ComparisonCell) and each.ours is None]
     assert len(others) == 30
     assert all(re.fullmatch(r"published [\d.]+; not run", text) for text in others)
 
@@ -176,7 +176,7 @@ def test_another_counter_or_data_set_fills_no_cell_and_is_named():
     other = study(experiment("b", "csrnet", "generator_self_attention"), experiment("made", "mcnn", "generator"))
     made = table(5, other, "e0", "e1")
     assert all(each.ours is None for each in made.rows[0][1:])
-    [note] = [note for note in made.notes if note.startswith("In no cell")]
+    [note] = [note for note in made.notes if note.startswith("Not shown above")]
     assert "csrnet generator_self_attention on b (csrnet, b); mcnn generator on made (mcnn, made)" in note
 
 
@@ -184,20 +184,23 @@ def test_the_notes_say_what_is_not_as_in_the_paper():
     one = study(experiment("b", "mcnn", "refined", title="ours"))
     [note] = [note for note in table(2, one, "e0").notes if note.startswith("Ours, ours: ")]
     assert "b, test, 3 images, resolution 128 x 96 px" in note
-    assert note.endswith("in the paper: 3 test images, not 316; images scaled down to 128 px; preset stable.")
+    assert note.endswith(
+        "Differences from the paper: 3 test images, not 316; "
+        "images scaled down to at most 128 px on the longer side; preset stable."
+    )
 
 
 def test_of_two_experiments_for_a_cell_the_first_that_was_run_fills_it():
     twice = study(*(experiment("a", "mcnn", "adaptive", title=title) for title in ("first", "second", "third")))
     made = table(2, twice, "e1", "e2")
     assert "ours 4.0" in str(cell(made, "ShanghaiTech A, without refinement", "MCNN", "adaptive"))
-    assert "In no cell, as another experiment fills it: third." in made.notes
+    assert "Not shown above, as another experiment fills the cell: third." in made.notes
 
 
 def test_table_10_takes_scenes_in_their_order():
     expo, scenes = study(experiment("expo", "csrnet", "refined")), "vwxzyv"
     result = run(expo, "e0", (1.0, 2.0, 3.0, 5.0, -4.0, 2.0))
-    made = paper_table(10, expo, [replace(result, scored=replace(result.scored, scenes=tuple(scenes)))], 100)
+    made = paper_table(10, expo, [replace(result, scores=replace(result.scores, scenes=tuple(scenes)))], 100)
     row = next(row for row in made.rows if row[0] == "Density map refinement")
     assert [each.ours.estimate.value for each in row[2:]] == [1.5, 2, 3, 4, 5, 3.1]
     assert re.fullmatch(r"published 11\.7; ours 3\.0 \[.*\]; difference -8\.7", str(row[4]))
@@ -213,17 +216,17 @@ def test_a_table_that_the_paper_does_not_have_is_a_mistake():
         study(experiment("a", "mcnn", None), shown=(1,))
 
 
-def test_a_study_of_which_nothing_was_run_has_its_tables_and_no_figure(tmp_path, monkeypatch, capsys):
+def test_a_study_of_which_nothing_was_run_has_its_tables_and_no_figure(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     none, layout = study(experiment("a", "mcnn", "fixed_4", title="near"), shown=(3, 7)), Layout("small")
     layout.params.parent.mkdir(parents=True)
     layout.params.write_text(yaml.safe_dump(none.model_dump(mode="json")))
-    publish_so_far(none, layout)
+    shown = preview(layout)
     assert not layout.published.exists()
-    files = {path.name for path in layout.so_far.published.rglob("*.md")}
-    assert files == {"results.md", "beside.md", "table-3.md", "table-7.md"}
-    assert re.search(r"^near +not run +not run", capsys.readouterr().out, re.M)
-    text = layout.so_far.report.read_text()
-    assert "The baseline (near) was not run: nothing is compared with it. Not run: near." in text
+    files = {path.name for path in layout.preview.published.rglob("*.md")}
+    assert files == {"results.md", "published-comparison.md", "table-3.md", "table-7.md"}
+    assert re.search(r"^near +not run +not run", shown, re.M)
+    text = layout.preview.report.read_text()
+    assert "The baseline (near) was not run, so nothing is compared with it. Not run: near." in text
     assert "<span>published 96.0</span><span>not run</span>" in text
     assert "<img" not in text

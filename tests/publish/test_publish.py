@@ -11,24 +11,16 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import yaml
 
-from components.config.resolve import plan
-from components.config.study import load_study
-from components.evaluation import scores as scored
-from components.publish import contents
-from components.runs import folder as runs
-from components.runs.provenance import data_files, record
-from components.stages import prepare
-from components.stages.evaluate import evaluate
-from components.stages.publish import look, publish
-from components.stages.rasterize import rasterize
-from components.stages.search import _write as write_search
-from components.stages.so_far import publish_so_far
-from components.training.assemble import assemble, samples
-from components.training.fit import fit
-from components.training.ray_tune import TrialResult
-from components.workspace.layout import Layout
+from components.config.load import load_study
+from components.errors import UserError
+from components.evaluation.scores import read_scores
+from components.publish import study_tables
+from components.publish.study_report import collect_rows
+from components.stages.publish import preview, publish
+from components.training.ray_tune import TrialResult, write_trials
+from components.workspace.layout import Layout, SearchPaths
+from tests import projects
 
 COMMON = {"dataset": "crowd", "counter": {"kind": "mcnn"}, "seeds": [3, 5]}
 STUDY = {
@@ -62,8 +54,8 @@ def trials(folder: Path) -> Path:
         TrialResult(1, "failed", 0, math.nan, 0.0, {"alpha": 1.0, "widths": 1, "optimiser": {"lr": 1.0}}),
         TrialResult(2, "stopped early", 2, 7.5, 2.0, {"alpha": 3.0, "widths": 2, "optimiser": {"lr": 2.0}}),
     ]
-    write_search(folder, "refined", made)
-    return folder / "trials.parquet"
+    write_trials(SearchPaths(folder), "refined", made)
+    return SearchPaths(folder).trials
 
 
 class Tags(HTMLParser):
@@ -85,39 +77,17 @@ def small(tmp_path_factory) -> Path:
     """A study made by the stages, in a folder of its own; training is one epoch of `fit` without Ray."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("project"))
-        layout = Layout("small")
-        layout.params.parent.mkdir(parents=True)
-        layout.params.write_text(yaml.safe_dump(STUDY, sort_keys=False))
-        study = load_study(layout.params)
-        prepare.main(study, layout, "crowd")
-        for name in study.maps:
-            rasterize(study, layout, name)
-        for name in study.experiments:
-            _train(study, layout, name)
-            evaluate(study, layout, name)
-        trials(layout.search("betas"))
-        publish(study, layout)
+        _, layout = projects.run_study(STUDY)
+        for name in STUDY["experiments"]:
+            projects.change_record(layout, name, 5, "training_run", alarms=["flat maps"])
+        trials(layout.search("betas").folder)
+        publish(layout)
         return Path.cwd()
-
-
-def _train(study, layout, name):
-    resolved = plan(study, name)
-    folders = layout.prepared("crowd"), layout.maps(study.experiments[name].annotation)
-    for seed in study.experiments[name].seeds:
-        model = assemble(resolved, seed)
-        state = fit(
-            model,
-            *samples(resolved, seed, *folders, model.stride),
-            resolved.training,
-            report=lambda record, state: None,
-        )
-        written = record(resolved, seed, state, "its own initialisation", data_files(*folders), "64 x 48")
-        runs.save(layout.run(name, seed), resolved, state, written | {"alarms": ["flat maps"] if seed == 5 else []})
 
 
 def test_evaluation_scores_every_test_image_with_every_seed(small):
     table = pq.read_table(small / "out/small/scores/fixed.parquet")
-    scores = scored.read(small / "out/small/scores/fixed.parquet")
+    scores = read_scores(small / "out/small/scores/fixed.parquet")
     assert table.num_rows == 2 * len(scores.ids)
     assert scores.seeds == (3, 5)
     manifest = pq.read_table(small / "out/small/prepared/crowd/manifest.parquet").to_pylist()
@@ -128,7 +98,7 @@ def test_evaluation_scores_every_test_image_with_every_seed(small):
 
 def test_tables_of_a_study_agree_with_its_scores(small):
     folder = small / "out/small/published/tables"
-    assert {path.suffix for path in runs.iterdir()} == {".md", ".csv", ".tex"}
+    assert {path.suffix for path in folder.iterdir()} == {".md", ".csv", ".tex"}
     with (folder / "results.csv").open() as lines:
         rows = {row["Experiment"]: row for row in csv.DictReader(lines)}
     scores = pq.read_table(small / "out/small/scores/refined.parquet").to_pydict()
@@ -143,18 +113,20 @@ def test_notes_name_alarms_and_options_and_published_figures_keep_their_own_colu
     notes = (folder / "results.md").read_text()
     assert "collapse alarm, seed 5: flat maps" in notes
     assert "widths [4, 4, 4, 4, 4]" in notes
-    with (folder / "beside.csv").open() as lines:
+    with (folder / "published-comparison.csv").open() as lines:
         rows = list(csv.DictReader(lines))
     assert [row["MAE published, ShanghaiTech A"] for row in rows] == ["96.0", "96.7"]
-    assert "for orientation alone" in (folder / "beside.md").read_text()
+    assert "for orientation only" in (folder / "published-comparison.md").read_text()
 
 
 def test_a_study_on_a_published_data_set_shows_its_literature_and_its_columns_alone(small, monkeypatch):
     monkeypatch.chdir(small)
     study = load_study(Path("params/small/study.yaml"))
-    found = [look(study, Layout("small"), name) for name in study.experiments]
-    assert contents.beside(found, "shanghaitech-b").head[3:] == ("MAE published, ShanghaiTech B",)
-    others = contents.others(found, "shanghaitech-b")
+    found = collect_rows(study, Layout("small"))
+    assert study_tables.published_comparison_table(found, "shanghaitech-b").head[3:] == (
+        "MAE published, ShanghaiTech B",
+    )
+    others = study_tables.published_table(found, "shanghaitech-b")
     assert ("ZIP-B (2025)", "", "5.51", "8.63", "EBC-ZIP 2025", "") in others.rows
     assert {row[0] for row in others.rows if row[1]} == {"MCNN"}
     assert "None of these figures is measured here" in others.notes[0]
@@ -174,15 +146,15 @@ def test_publishing_again_gives_the_same_bytes(small, monkeypatch):
     monkeypatch.chdir(small)
     layout = Layout("small")
     before = (layout.published / "report.html").read_bytes()
-    publish(load_study(layout.params), layout)
+    publish(layout)
     assert (layout.published / "report.html").read_bytes() == before
 
 
 def test_publishing_what_was_not_evaluated_says_what_to_do(small, monkeypatch, tmp_path):
-    study = load_study(small / "params/small/study.yaml")
+    shutil.copytree(small / "params", tmp_path / "params")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match=r"out/small: Not run: fixed; refined & co\. Run `dotfield run small`"):
-        publish(study, Layout("small"))
+    with pytest.raises(UserError, match=r"out/small: Not run: fixed; refined & co\. Run `dotfield run small`"):
+        publish(Layout("small"))
 
 
 def test_a_further_baseline_is_compared_with_the_experiments_named_beside_it(small):
@@ -203,50 +175,49 @@ def copy(small, monkeypatch, tmp_path) -> Layout:
     return Layout("small")
 
 
-def results_so_far(layout: Layout) -> dict[str, str]:
-    """MAE of every experiment, as published so far."""
-    with (layout.so_far.published / "tables/results.csv").open() as lines:
+def results_of_preview(layout: Layout) -> dict[str, str]:
+    """MAE of every experiment, in the preview."""
+    with (layout.preview.tables / "results.csv").open() as lines:
         return {row["Experiment"]: row["MAE"] for row in csv.DictReader(lines)}
 
 
-def test_what_was_not_run_is_said_and_in_no_figure_and_the_pipelines_output_stays(copy, capsys):
+def test_what_was_not_run_is_said_and_in_no_figure_and_the_pipelines_output_stays(copy):
     before = {path: path.read_bytes() for path in copy.published.rglob("*.*")}
     copy.scores("refined").unlink()
-    publish_so_far(load_study(copy.params), copy)
-    found = results_so_far(copy)
+    summary = preview(copy)
+    found = results_of_preview(copy)
     assert found["refined & co"] == "not run"
     assert float(found["fixed"]) > 0
-    assert "Not run: refined & co." in capsys.readouterr().out
-    text = copy.so_far.report.read_text()
+    assert "Not run: refined & co." in summary
+    text = copy.preview.report.read_text()
     assert len(Tags(text).images) == 5
-    assert not (copy.so_far.published / "tables/comparisons.md").exists()
+    assert not (copy.preview.tables / "comparisons.md").exists()
     assert "off by" in text
     assert {path: path.read_bytes() for path in copy.published.rglob("*.*")} == before
 
 
 def test_without_the_baseline_nothing_is_compared(copy):
-    shutil.rmtree(copy.run("fixed", 5))
-    publish_so_far(load_study(copy.params), copy)
-    assert results_so_far(copy)["fixed"] == "not run"
-    text = copy.so_far.report.read_text()
-    assert "The baseline (fixed) was not run: nothing is compared with it. Not run: fixed." in text
+    shutil.rmtree(copy.run("fixed", 5).folder)
+    preview(copy)
+    assert results_of_preview(copy)["fixed"] == "not run"
+    text = copy.preview.report.read_text()
+    assert "The baseline (fixed) was not run, so nothing is compared with it. Not run: fixed." in text
     assert "Paired comparison" not in text
 
 
 def test_runs_with_other_options_than_the_study_has_now_count_as_not_run(copy):
     copy.params.write_text(copy.params.read_text().replace("sigma: 4", "sigma: 5"))
-    study = load_study(copy.params)
-    publish_so_far(study, copy)
-    assert results_so_far(copy)["fixed"] == "not run"
-    with pytest.raises(ValueError, match=r"Not run: fixed\. Run `dotfield run small`"):
-        publish(study, copy)
+    preview(copy)
+    assert results_of_preview(copy)["fixed"] == "not run"
+    with pytest.raises(UserError, match=r"Not run: fixed\. Run `dotfield run small`"):
+        publish(copy)
 
 
 @pytest.mark.parametrize(
     ("file", "said"),
     [
-        ("runs/fixed/seed-3/manifest.json", r"manifest\.json: is damaged"),
-        ("runs/fixed/seed-3/best.safetensors", r"seed-3: is damaged .*; remove it and train it again"),
+        ("runs/fixed/seed-3/run.json", r"run\.json: is damaged"),
+        ("runs/fixed/seed-3/best.safetensors", r"best\.safetensors: is damaged .*; remove its folder and train"),
         ("scores/fixed.parquet", r"fixed\.parquet: is not whole; remove it"),
         ("prepared/crowd/manifest.parquet", r"manifest\.parquet: is not whole; remove it"),
         ("prepared/crowd/images/data.npy", r"images: is not whole .*; run the stage"),
@@ -257,5 +228,5 @@ def test_a_result_that_was_cut_off_is_named(small, monkeypatch, tmp_path, file, 
     monkeypatch.chdir(tmp_path / "copy")
     damaged = Path("out/small") / file
     damaged.write_bytes(damaged.read_bytes()[: damaged.stat().st_size // 2])
-    with pytest.raises(ValueError, match=said):
-        publish(load_study(Path("params/small/study.yaml")), Layout("small"))
+    with pytest.raises(UserError, match=said):
+        publish(Layout("small"))

@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 
 from components.config.options import Choice
-from components.evaluation.metrics import Difference, Estimate
+from components.errors import UserError
+from components.evaluation.statistics import Difference, Estimate
 from components.publish import published, results, tables
-from components.publish.tables import Measured, Table
+from components.publish.tables import EstimateCell, Table
 
 AWKWARD = Table(
     "awkward",
     "50 % of a_b & c",
     ("Name", "MAE"),
-    (("a|b_{c} <script>", Measured(Estimate(12.345, 1.0, 20.0))), ("\\none ~ $5^2 #1", "-")),
+    (("a|b_{c} <script>", EstimateCell(Estimate(12.345, 1.0, 20.0))), ("\\none ~ $5^2 #1", "-")),
     ("100 % sure",),
 )
 
@@ -52,11 +53,11 @@ def test_a_row_of_latex_that_begins_with_a_bracket_is_no_option_of_the_row_above
 
 
 def test_what_could_not_be_measured_is_a_dash():
-    assert str(Measured(Estimate(math.nan, math.nan, math.nan), digits=3)) == "- [-, -]"
+    assert str(EstimateCell(Estimate(math.nan, math.nan, math.nan), digits=3)) == "- [-, -]"
 
 
 def test_signed_differences_show_their_sign():
-    assert str(Measured(Estimate(0.25, -1.0, 1.5), digits=2, signed=True)) == "+0.25 [-1.00, +1.50]"
+    assert str(EstimateCell(Estimate(0.25, -1.0, 1.5), digits=2, signed=True)) == "+0.25 [-1.00, +1.50]"
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,7 @@ def test_signed_differences_show_their_sign():
     ],
 )
 def test_published_cells_are_those_the_paper_prints(section, counter, key, expected):
-    assert [row.mae for row in published.beside(section, counter, key)] == expected
+    assert [row.mae for row in published.figures_for(section, counter, key)] == expected
 
 
 def test_every_published_figure_has_a_source_and_the_methods_are_all_there():
@@ -93,17 +94,17 @@ def test_the_average_of_a_row_of_worldexpo_is_that_of_its_scenes():
 
 
 def test_an_unknown_section_is_named_with_those_there_are():
-    with pytest.raises(ValueError, match=r"no section 'mars'; it has .*shanghaitech-a"):
+    with pytest.raises(UserError, match=r"no section 'mars'; it has .*shanghaitech-a"):
         published.section("mars")
 
 
 @pytest.mark.parametrize(
     ("interval", "seeds", "said"),
     [
-        ((-3, -5, -1), 3, "yes: fewer errors"),
-        ((3, 1, 5), 3, "yes: more errors"),
-        ((-3, -5, 1), 3, "no: the interval holds 0"),
-        ((-3, -5, -1), 1, "no: one seed cannot tell"),
+        ((-3, -5, -1), 3, "yes: lower error"),
+        ((3, 1, 5), 3, "yes: higher error"),
+        ((-3, -5, 1), 3, "no: the interval includes 0"),
+        ((-3, -5, -1), 1, "unknown: one seed only"),
     ],
 )
 def test_a_verdict_is_read_off_the_interval(interval, seeds, said):
@@ -112,4 +113,4 @@ def test_a_verdict_is_read_off_the_interval(interval, seeds, said):
 
 def test_an_option_inside_another_is_written_behind_its_name():
     choice = Choice(kind="mcnn", channels=1, optimiser={"lr": 0.001, "kind": "adam"})
-    assert results.describe(choice) == "mcnn, channels 1, optimiser lr 0.001 kind adam"
+    assert results.describe_choice(choice) == "mcnn, channels 1, optimiser lr 0.001 kind adam"

@@ -1,4 +1,4 @@
-"""The figures that need pixels and models, one a file: it says what stands on its page, and what that shows."""
+"""The figures that need images and models. Each is one file with the panels of its page and their caption."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from components.publish.figures import page
 from components.publish.pages import attention, generators, kernels, maps, predictions
 from components.publish.pages.gallery import Gallery
 from components.publish.report import Picture
-from components.publish.results import Result
+from components.publish.results import EvaluatedRow
 from components.workspace.layout import Layout
 
 PAGES = {
@@ -22,11 +22,11 @@ PAGES = {
 }
 
 
-def draw(study: Study, layout: Layout, found: Sequence[Result], folder: Path) -> dict[str, Picture]:
-    """Write a PNG for each page that the study has the runs for: pictures by name."""
-    gallery, drawn = Gallery(study, layout, found), {}
+def draw(study: Study, layout: Layout, rows: Sequence[EvaluatedRow], folder: Path) -> dict[str, Picture]:
+    """Write a PNG for each page that the study has runs for; the pictures by name."""
+    gallery, drawn = Gallery(study, layout, rows), {}
     for name, figure in PAGES.items():
-        if rows := figure.panels(gallery):
-            page(rows, folder / f"{name}.png")
+        if panels := figure.panels(gallery):
+            page(panels, folder / f"{name}.png")
             drawn[name] = Picture(folder / f"{name}.png", figure.CAPTION)
     return drawn

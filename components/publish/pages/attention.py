@@ -10,7 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from components.crowd import Window, block_sum, dot_map
 from components.data.manifest import Row
-from components.density_maps.crops import cut, whole, with_margin
+from components.density_maps.crops import cut, full_window, with_margin
 from components.density_maps.learned.shared.fusion import MARGINS
 from components.publish.figures import Panel, Scale, counted, unsigned
 from components.publish.pages.gallery import Gallery, Shown
@@ -18,15 +18,15 @@ from components.publish.style import DENSITY
 
 SIDE = 128  # pixels: the part of the image that is shown
 CAPTION = (
-    "Inside a generator, for the most crowded part of a test image. First row: attention, the share of each blurred "
-    "map; over the maps, shares sum to 1 in every pixel. Below: the blurred maps, in people per pixel, before and "
-    "after they are multiplied with it. Each has one colour scale before and after, up to its peak before. "
-    "Left: the photograph, its dots, and the map made of all this, in people per cell. As figure 7 of Wan & Chan 2019."
+    "Inside a generator, for the most crowded part of a test image. First row: the attention, which is the share of "
+    "each blurred map; in every pixel the shares sum to 1. Below: the blurred maps in people per pixel, before and "
+    "after they are multiplied by the attention, both on one colour scale that ends at the peak before. "
+    "Left: the image, its dots, and the generated map in people per cell. Compare figure 7 of Wan & Chan 2019."
 )
 
 
 class Inside(NamedTuple):
-    """One window of an image, seen within a generator."""
+    """The inner maps of a generator, in one window of an image."""
 
     shares: np.ndarray  # (k, H, W), equation (5): sums to 1 over k
     before: np.ndarray  # (k, H, W) people per pixel, equation (4)
@@ -34,7 +34,7 @@ class Inside(NamedTuple):
 
     @property
     def after(self) -> np.ndarray:
-        return self.shares * self.before
+        return np.asarray(self.shares * self.before)
 
 
 def panels(gallery: Gallery) -> list[list[Panel]]:
@@ -44,22 +44,21 @@ def panels(gallery: Gallery) -> list[list[Panel]]:
     return []
 
 
-def look(gallery: Gallery, each: Shown, row: Row, window: Window) -> Inside:
-    """What a generator makes of one window of an image."""
-    model, generator, batch = each.model, each.generator, gallery.batch(each, row)
-    [size], [full] = batch.sizes, batch.windows
-    wider = with_margin(window, size, MARGINS[model.stride], model.stride)
+def inspect(gallery: Gallery, each: Shown, row: Row, window: Window) -> Inside:
+    """The inner maps of a generator, in one window of an image."""
+    model, generator, crop = each.model, each.generator, gallery.crop(each, row)
+    wider = with_margin(window, crop.size, MARGINS[model.stride], model.stride)
     with torch.no_grad():
-        blurred = generator.blurred(batch, 0, wider)
+        blurred = generator.blurred(crop.at(wider))
         shares = generator.shares(blurred[None])[0]
-        fused = cut(generator(batch, [full])[0, 0] / model.scale, window, full, model.stride)
+        fused = cut(generator([crop])[0, 0] / model.scale, window, crop.window, model.stride)
     parts = cut(shares, window, wider, 1), cut(blurred, window, wider, 1), fused
     return Inside(*(maps.cpu().numpy() for maps in parts))
 
 
 def crowded(dots: np.ndarray, size: tuple[int, int], stride: int) -> Window:
-    """The window of SIDE x SIDE pixels, or what the image has of it, with the most of its dots (N, 2)."""
-    full = whole(size, stride)
+    """The window of SIDE x SIDE pixels, or smaller in a smaller image, that holds the most dots (N, 2)."""
+    full = full_window(size, stride)
     counts = block_sum(dot_map(torch.from_numpy(dots), size, full).numpy(), stride)
     shape = tuple(min(SIDE // stride, side) for side in counts.shape)
     sums = sliding_window_view(counts, shape).sum(axis=(2, 3))
@@ -70,7 +69,7 @@ def crowded(dots: np.ndarray, size: tuple[int, int], stride: int) -> Window:
 def _rows(gallery: Gallery, each: Shown) -> list[list[Panel]]:
     row, sigmas = gallery.median, each.generator.params.sigmas
     window = crowded(row.dots, (row.height, row.width), each.model.stride)
-    seen = look(gallery, each, row, window)
+    seen = inspect(gallery, each, row, window)
     pixels = gallery.prepared.images[row.number][window.top :, window.left :][: window.height, : window.width]
     dots = dot_map(torch.from_numpy(row.dots), (row.height, row.width), window).numpy()
     share = Scale(DENSITY, 0.0, 1.0, "share")
@@ -85,6 +84,6 @@ def _rows(gallery: Gallery, each: Shown) -> list[list[Panel]]:
 
 def _blurred(when: str, maps: np.ndarray, scales: list[Scale]) -> list[Panel]:
     return [
-        Panel(f"{when}: {each.sum():.1f} people\npeak {each.max():.2g} a pixel", each, scale)
+        Panel(f"{when}: {each.sum():.1f} people\npeak {each.max():.2g} per pixel", each, scale)
         for each, scale in zip(maps, scales, strict=True)
     ]

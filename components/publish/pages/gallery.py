@@ -1,4 +1,4 @@
-"""What the figures look at: test images of one data set, and a trained model of every experiment on it.
+"""What the figures show: test images of one data set, and a trained model of every experiment on it.
 
 It is the baseline's data set; where the baseline was not run, that of the first experiment."""
 
@@ -10,14 +10,14 @@ from typing import NamedTuple
 import numpy as np
 
 from components.config.study import Study
-from components.crowd import Batch
+from components.crowd import Crop
 from components.data.manifest import Prepared, Row
 from components.data.packed import Pack
 from components.density_maps.learned.generated import Generator
-from components.evaluation.score import as_batch, within
+from components.evaluation.score import apply_region_mask
 from components.publish.figures import Panel
-from components.publish.results import Result
-from components.runs import folder as runs
+from components.publish.results import EvaluatedRow
+from components.training.assemble import load_run
 from components.training.joint import JointModel
 from components.training.samples import Samples
 from components.workspace.layout import Layout
@@ -26,9 +26,9 @@ MOST = 5  # maps in one row of a page
 
 
 class Shown(NamedTuple):
-    """An experiment and its model, as the first seed left it."""
+    """An experiment and its trained model, of the first seed."""
 
-    result: Result
+    result: EvaluatedRow
     model: JointModel
 
     @property
@@ -52,16 +52,16 @@ def first_of_each(shown: Iterable[Shown], kind: Callable[[Shown], str]) -> list[
 class Gallery:
     """`shown`: the baseline first, then the others in the study's order. `rows`: test images, by number of people."""
 
-    def __init__(self, study: Study, layout: Layout, found: Sequence[Result]) -> None:
+    def __init__(self, study: Study, layout: Layout, rows: Sequence[EvaluatedRow]) -> None:
         leading = study.publish.pooled.get(study.publish.baseline, (study.publish.baseline,))[0]
-        ordered = sorted(found, key=lambda result: result.name != leading)
+        ordered = sorted(rows, key=lambda row: row.name != leading)
         dataset = ordered[0].experiment.dataset
-        self.layout, self.prepared = layout, Prepared(layout.prepared(dataset))
+        self.layout, self.prepared = layout, Prepared(layout.prepared(dataset).folder)
         self.rows = sorted(self.prepared.split("test"), key=lambda row: (len(row.dots), row.id))
         self.shown = [
-            Shown(result, runs.load(layout.run(result.name, result.scored.seeds[0])).model)
-            for result in ordered
-            if result.experiment.dataset == dataset
+            Shown(row, load_run(layout.run(row.name, row.scores.seeds[0])).model)
+            for row in ordered
+            if row.experiment.dataset == dataset
         ]
 
     @property
@@ -69,7 +69,7 @@ class Gallery:
         return self.rows[len(self.rows) // 2]
 
     def alike(self, shown: Sequence[Shown]) -> list[Shown]:
-        """Those whose maps have the cells of the first one's."""
+        """Those whose maps have cells of the same size as the first one's."""
         return [each for each in shown if each.model.stride == shown[0].model.stride]
 
     def generators(self, **options: str) -> list[Shown]:
@@ -86,15 +86,15 @@ class Gallery:
         return each.model.target_map(row.dots, (row.height, row.width), annotation, image, region)
 
     def predicted(self, each: Shown, row: Row) -> np.ndarray:
-        """What an experiment's counter says of one image, (h, w) people per cell, as it is scored."""
-        people = each.model.predict(as_batch(self.prepared.images[row.number]))[0, 0].cpu().numpy()
-        return within(people, self.prepared.region(row, each.model.stride))
+        """What an experiment's counter predicts for one image, (h, w) people per cell, 0 outside the region."""
+        people = each.model.predict_image(self.prepared.images[row.number])
+        return apply_region_mask(people, self.prepared.region(row, each.model.stride))
 
-    def batch(self, each: Shown, row: Row) -> Batch:
+    def crop(self, each: Shown, row: Row) -> Crop:
         """One whole image, as an experiment's density map reads it."""
         maps = Pack(self.layout.maps(each.result.experiment.annotation))
         test = Samples(self.prepared, maps, "test", stride=each.model.stride)
-        return test.whole([other.id for other in test.rows].index(row.id)).to(each.model.device)
+        return test.full_crop([other.id for other in test.rows].index(row.id)).to(each.model.device)
 
     def photograph(self, row: Row) -> Panel:
         return Panel(f"{row.id}\n{len(row.dots)} people annotated", self.prepared.images[row.number])

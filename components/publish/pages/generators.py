@@ -1,4 +1,4 @@
-"""Figure 5: the maps that generators made for different counters, and how they differ."""
+"""Figure 5: the maps of generators trained with different counters, and their differences."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from components.publish.figures import Panel, counted, signed
 from components.publish.pages.gallery import Gallery, Shown, first_of_each
 
 CAPTION = (
-    "Generated maps of one test image: the generator learned beside one counter and beside another, and what the first "
-    "map has more (red) or less (blue) than the second. Compared on the coarser grid of the two, whose cells are sums "
-    "of the finer one's. One colour scale a row for both maps; first seed; as figure 5 of Wan & Chan 2019."
+    "Generated maps of one test image: from generators trained jointly with two different counters, and the first map "
+    "minus the second (red: more people, blue: fewer). They are compared on the coarser of the two grids, each cell "
+    "of which is the sum of cells of the finer one. Both maps of a row share one colour scale. First seed. "
+    "Compare figure 5 of Wan & Chan 2019."
 )
 
 
 def panels(gallery: Gallery) -> list[list[Panel]]:
-    """A row for each counter beside the first one; nothing where all generators learned beside one counter."""
+    """One row per counter other than the first; nothing where all generators were trained with the same counter."""
     chosen = _by_counter(gallery.generators())
     return [_pair(gallery, chosen[0], other) for other in chosen[1:]]
 

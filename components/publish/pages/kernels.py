@@ -1,4 +1,4 @@
-"""Figure 6: what became of the kernels that blur the dot map where they are learned, and the maps made with them."""
+"""Figure 6: the kernels that blur the dot map, initial and learned, and the maps made with them."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from components.publish.figures import Panel, counted, signed
 from components.publish.pages.gallery import Gallery, Shown
 
 CAPTION = (
-    "The kernels that blur the dot map. Above, as they start, Gaussians; below, learned with the generator, for each "
-    "experiment. Each kernel has a colour scale of its own, white at zero, and above it stand its sum and the weight "
-    "furthest from zero. Right: a map made with them (in the first row with fixed kernels, where there is such an "
-    "experiment), on the scale of its row; as figure 6 of Wan & Chan 2019."
+    "The kernels that blur the dot map. First row: the initial Gaussians. Below: one row per experiment, with the "
+    "kernels that its generator learned. Each kernel has its own colour scale, white at zero; its title gives its "
+    "sum and its peak, the weight furthest from zero. Right: a map made with these kernels, on a colour scale of its "
+    "own; in the first row it is that of an experiment with fixed kernels, if there is one. "
+    "Compare figure 6 of Wan & Chan 2019."
 )
 
 
 def panels(gallery: Gallery) -> list[list[Panel]]:
-    """The initial kernels, and a row for each experiment that learned its own from the same ones."""
+    """One row of the initial kernels, and one per experiment that learned its kernels from these."""
     learned = gallery.generators(kernels="learned")
     if not learned:
         return []
@@ -40,7 +41,8 @@ def final(each: Shown) -> np.ndarray:
 
 
 def _sigmas(each: Shown) -> tuple[float, ...]:
-    return each.generator.params.sigmas
+    sigmas: tuple[float, ...] = each.generator.params.sigmas
+    return sigmas
 
 
 def _kernels(title: str, sigmas: tuple[float, ...], filters: np.ndarray) -> list[Panel]:

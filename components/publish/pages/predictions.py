@@ -1,4 +1,4 @@
-"""What the counters make of a few test images."""
+"""The predictions of the counters for a few test images."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from components.publish.figures import Panel, counted
 from components.publish.pages.gallery import MOST, Gallery
 
 CAPTION = (
-    "A sparse, a median and a dense test image, and what the counters predict (first seed), "
-    f"the study's first {MOST} at most. One scale a row."
+    "A sparse, a median and a dense test image, and the predictions of the counters: "
+    f"at most the study's first {MOST}, first seed. Each row has one colour scale."
 )
 QUANTILES = (0.1, 0.5, 0.9)  # of the counts: which test images are shown
 
 
 def panels(gallery: Gallery) -> list[list[Panel]]:
-    """A row for each image."""
+    """One row per image."""
     places = dict.fromkeys(round(quantile * (len(gallery.rows) - 1)) for quantile in QUANTILES)
     return [_predicted(gallery, gallery.rows[place]) for place in places]
 

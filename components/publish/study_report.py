@@ -1,0 +1,147 @@
+"""All that is published of a study: tables, figures, report and summary, from the runs and scores that there are."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from components.config.resolve import Plan, resolve
+from components.config.study import Study
+from components.errors import UserError
+from components.evaluation.metrics import all_metrics
+from components.evaluation.scores import read_scores
+from components.evaluation.statistics import Difference, estimate
+from components.publish import charts, figures, pages, report, study_tables, tables
+from components.publish.paper_tables import paper_table
+from components.publish.report import Picture
+from components.publish.results import (
+    EvaluatedRow,
+    StudyRow,
+    compare_with,
+    describe_findings,
+    describe_map,
+    evaluated,
+    not_run_note,
+    pool_rows,
+)
+from components.publish.sections import compose_report
+from components.publish.tables import Table
+from components.runs.folder import read_record
+from components.workspace.layout import Layout
+
+SCATTER = "Counts of the test images: one point per image and seed. On the dashed line the count is right."
+CURVES = (
+    "Thin lines are seeds, bold lines their mean. Losses of different density maps do not measure the same thing: "
+    "compare how they fall, and compare the counters by MAE."
+)
+TRIALS = "Trials in their order, and the smallest validation MAE of each along every dimension of the search."
+
+log = logging.getLogger(__name__)
+
+
+def collect_rows(study: Study, layout: Layout) -> list[StudyRow]:
+    """One row per experiment of the study: evaluated if it was run to its end as the study defines it now."""
+    return [_row(study, layout, name) for name in study.experiments]
+
+
+def write_study_report(study: Study, layout: Layout, rows: list[StudyRow]) -> None:
+    """Write every table and picture, the report, and the summary."""
+    times, baseline = study.publish.bootstrap, study.publish.baseline
+    pools = [pool_rows(rows, title, names, times) for title, names in study.publish.pooled.items()]
+    all_rows, found = [*pools, *rows], evaluated(rows)
+    differences = compare_with(baseline, evaluated(all_rows), times)
+    made = make_tables(study, layout, rows, pools, differences)
+    for table in made.values():
+        tables.write(table, layout.tables)
+    findings = describe_findings(all_rows, baseline, differences)
+    drawn = draw_pictures(study, layout, found) if found else {}
+    study_yaml = layout.params.read_text()
+    report.write(compose_report(study, found, findings, made, drawn, study_yaml), layout.report)
+    printed = tables.plain(made["results"].choose("Experiment", *all_metrics()))
+    places = f"report: {layout.report}\ntables: {layout.tables}\n"
+    layout.summary.write_text("\n\n".join([printed, *not_run_note(rows), places]))
+    log.info("%s: %s, %s", study.title, layout.report, layout.tables)
+
+
+def make_tables(
+    study: Study,
+    layout: Layout,
+    rows: list[StudyRow],
+    pools: list[StudyRow],
+    differences: dict[str, Difference],
+) -> dict[str, Table]:
+    """Every table of the study, by the name of its files."""
+    wanted, times, found = study.publish, study.publish.bootstrap, evaluated(rows)
+    of_scenes = [row for row in found if len(set(row.scores.scenes)) > 1]
+    compared = {wanted.baseline: differences} | {
+        base: compare_with(base, [row for row in found if row.name in (base, *names)], times)
+        for base, names in wanted.compared.items()
+    }
+    reports = {name: layout.prepared(name).report_json for name in study.datasets}
+    made = [
+        study_tables.results_table(pools, rows, times),
+        *([study_tables.scenes_table(of_scenes, times)] if of_scenes else []),
+        study_tables.published_comparison_table(rows, wanted.published),
+        *(paper_table(number, study, rows, times) for number in wanted.tables),
+        *([study_tables.comparisons_table([*pools, *rows], compared, times)] if any(compared.values()) else []),
+        *([study_tables.published_table(rows, wanted.published)] if wanted.published else []),
+        *([study_tables.runs_table(found)] if found else []),
+        *(study_tables.search_table(name, layout.search(name).trials) for name in _ended_searches(study, layout)),
+        *(study_tables.data_table(name, _read_json(file)) for name, file in reports.items() if file.exists()),
+    ]
+    return {table.name: table for table in made}
+
+
+def draw_pictures(study: Study, layout: Layout, rows: list[EvaluatedRow]) -> dict[str, Picture]:
+    """Every picture of the study, by name."""
+    folder, searches = layout.figures, _ended_searches(study, layout)
+    drawn = pages.draw(study, layout, rows, folder)
+    charts.scatter({row.title: row.scores for row in rows}, folder / "scatter.png")
+    metrics = {row.title: [layout.run(row.name, seed).metrics for seed in row.scores.seeds] for row in rows}
+    figures.compare_curves(metrics, folder / "curves.png")
+    for name in searches:
+        charts.search(layout.search(name).trials, folder / f"search-{name}.png")
+    captions = {"scatter": SCATTER, "curves": CURVES} | {f"search-{name}": TRIALS for name in searches}
+    return drawn | {name: Picture(folder / f"{name}.png", caption) for name, caption in captions.items()}
+
+
+def _row(study: Study, layout: Layout, name: str) -> StudyRow:
+    experiment = study.experiments[name]
+    row = StudyRow(name, experiment, describe_map(study, experiment))
+    records = {seed: read_record(layout.run(name, seed)) for seed in sorted(experiment.seeds)}
+    found = {
+        seed: record
+        for seed, record in records.items()
+        if record is not None and _current_plan(study, layout, name, seed).plain().items() <= record.items()
+    }
+    if len(found) < len(records) or not layout.scores(name).exists():
+        return row
+    scores = read_scores(layout.scores(name))
+    if scores.seeds != tuple(records):
+        return row
+    return EvaluatedRow(name, experiment, row.density_map, found, scores, estimate(scores, study.publish.bootstrap))
+
+
+def _current_plan(study: Study, layout: Layout, name: str, seed: int) -> Plan:
+    """The plan of a run as the study defines it now; since it was run, the study may have changed."""
+    experiment, where = study.experiments[name], f"{layout.params}: experiments.{name}"
+    plan = resolve(experiment, study.maps[experiment.annotation].kernel, study.study, name, where)
+    source = study.frozen_from(name)
+    if source is None:
+        return plan
+    return plan.with_values({"density_map.run": str(layout.run(source, seed).folder)}, where)
+
+
+def _ended_searches(study: Study, layout: Layout) -> list[str]:
+    """A preview need not wait for the others."""
+    return [name for name in study.searches if layout.search(name).trials.exists()]
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        values: dict[str, Any] = json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path}: is damaged ({error}); remove its folder and run the stage that writes it") from None
+    return values
