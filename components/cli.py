@@ -1,71 +1,85 @@
 """What a person types: `dotfield studies`, `run`, `publish`, `check`, `kinds` and `data check`.
 
-All paths are relative to the project's root."""
+All paths are relative to the project's root. What a command needs is imported when it runs, so that help is instant.
+Results go to standard output, errors to standard error."""
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
-import signal
 import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import yaml
 
-from components.config.plugins import FAMILIES, kinds
-from components.config.study import Study
-from components.data import availability, inspect
-from components.datasets.shared.files import natural
-from components.errors import UserError
-from components.workspace.check import mistakes
-from components.workspace.dvc_yaml import load, write
-from components.workspace.layout import PARAMS, Layout
-from components.workspace.processes import in_words
-
-QUIET = {"DVC_NO_ANALYTICS": "1", "RAY_USAGE_STATS_ENABLED": "0", "DO_NOT_TRACK": "1"}
-
-PATIENCE = 10  # seconds that DVC has to end by itself after Ctrl-C
+if TYPE_CHECKING:
+    from components.config.study import Study
+    from components.workspace.layout import Layout
 
 
 def main() -> None:
-    """The command line. UserError and OSError: their lines on stderr and exit code 2, without a traceback."""
-    try:
-        dotfield()
-    except (UserError, OSError) as error:
-        click.echo(f"dotfield: {in_words(error)}", err=True)
-        sys.exit(2)
+    """The command line. Exit codes: 0, done; 1, a bug, with its traceback; 2, a mistake that the user can mend, in one
+    line; 130, Ctrl-C; else that of DVC."""
+    from components.workspace.processes import call, exit_on_sigterm
+
+    exit_on_sigterm()
+    call("dotfield", dotfield)
 
 
 @click.group()
-def dotfield() -> None:
+@click.version_option(importlib.metadata.version("dotfield"), prog_name="dotfield")
+@click.option("--traceback", is_flag=True, help="Show the traceback of an error that would be one line.")
+def dotfield(traceback: bool) -> None:
     """Train crowd counters together with the density maps they learn from."""
+    from components.workspace.processes import TRACEBACK, configure_logging
+
+    configure_logging()
+    if traceback:
+        os.environ[TRACEBACK] = "1"
 
 
 @dotfield.command()
 def studies() -> None:
     """List the studies: name, experiments, runs (one for each seed), state, title."""
-    click.echo(_columns("study", "experiments", "runs", "state", "title"))
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from components.config.load import load_study
+    from components.errors import UserError
+
+    table = Table("study", box=None, pad_edge=False)
+    for heading in ("experiments", "runs"):
+        table.add_column(heading, justify="right")
+    table.add_column("state")
+    table.add_column("title", overflow="fold")
     for layout in _layouts():
         try:
-            click.echo(_line(layout, load(layout)))
+            study = load_study(layout.params)
         except UserError as error:
-            click.echo(f"{layout.study:21} cannot be read: {error}")
+            table.add_row(layout.study, "", "", "mistake", Text(str(error)))
+            continue
+        runs = sum(len(experiment.seeds) for experiment in study.experiments.values())
+        table.add_row(layout.study, str(len(study.experiments)), str(runs), _state(layout, study), Text(study.title))
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
 @dotfield.command()
 @click.argument("study")
 def run(study: str) -> None:
     """Run what is stale of STUDY with DVC, then show its table."""
+    from components.data import availability
+    from components.workspace import dvc_yaml
+
     layout = _layout(study)
-    availability.require(load(layout), str(layout.params))
-    pipeline = str(write(layout))
+    availability.require(dvc_yaml.load(layout), str(layout.params))
+    _check(layout)
+    pipeline = str(dvc_yaml.write(layout))
     if _dvc("status", "--quiet", pipeline) == 0:
         click.echo(f"nothing changed: every stage of {study} is up to date\n\n{layout.summary.read_text()}")
         return
-    _check(layout)
     if code := _dvc("repro", pipeline):
         sys.exit(code)
     click.echo(f"\n{layout.summary.read_text()}")
@@ -74,25 +88,31 @@ def run(study: str) -> None:
 @dotfield.command("publish")
 @click.argument("study")
 def publish_study(study: str) -> None:
-    """Publish what there is of STUDY so far, beside DVC's own; experiments that were not run say so."""
-    load(_layout(study))
-    sys.exit(subprocess.run([sys.executable, "-m", "components.stages.so_far", study], check=False).returncode)
+    """Publish what there is of STUDY so far, apart from DVC's outputs; experiments that were not run say so."""
+    from components.stages.publish import preview
+
+    click.echo(f"\n{preview(_layout(study))}")
 
 
 @dotfield.command("check")
 @click.argument("study")
 def check_study(study: str) -> None:
     """Check every kind and option of STUDY, and list all mistakes at once; then, what raw data it misses."""
+    from components.data import availability
+    from components.workspace import dvc_yaml
+
     layout = _layout(study)
     _check(layout)
     click.echo(f"{layout.params}: no mistake found")
-    for line in availability.missing(load(layout), str(layout.params)):
+    for line in availability.missing(dvc_yaml.load(layout), str(layout.params)):
         click.echo(line)
 
 
 @dotfield.command("kinds")
 def list_kinds() -> None:
     """List what can be chosen with `kind:` in a study."""
+    from components.config.plugins import FAMILIES, kinds
+
     for family in FAMILIES:
         click.echo(f"{family:12} {', '.join(kinds(family))}")
 
@@ -104,15 +124,25 @@ def data() -> None:
 
 @data.command("check")
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--kind", type=click.Choice(kinds("dataset")), help="What it is; without it, guessed from the folder.")
+@click.option("--kind", metavar="KIND", help="What it is; without it, guessed from the folder.")
 @click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of that kind, as in a study.")
 def check_data(path: Path, kind: str | None, options: tuple[str, ...]) -> None:
     """Print what is in the folder PATH, and everything that is wrong with it."""
-    for found in inspect.check(path, kind, dict(map(_option, options))):
-        click.echo(f"{found}\n")
+    from components.config.plugins import kinds
+    from components.data import inspect
+    from components.errors import UserError
+
+    if kind is not None and kind not in kinds("dataset"):
+        raise UserError(f"--kind {kind}: there is no such kind; kinds: {', '.join(kinds('dataset'))}")
+    for report in inspect.check(path, kind, dict(map(_option, options))):
+        click.echo(f"{report}\n")
 
 
 def _option(written: str) -> tuple[str, Any]:
+    import yaml
+
+    from components.errors import UserError
+
     key, equals, value = written.partition("=")
     if not equals:
         raise UserError(f"--option {written}: write KEY=VALUE")
@@ -120,52 +150,54 @@ def _option(written: str) -> tuple[str, Any]:
 
 
 def _layouts() -> list[Layout]:
+    from components.datasets.shared.files import natural
+    from components.errors import UserError
+    from components.workspace.layout import PARAMS, STUDY_FILE, Layout
+
     if not PARAMS.is_dir():
         raise UserError(f"there is no folder {PARAMS}/ in {Path.cwd()}: run this in the project's root")
-    names = [path.parent.name for path in PARAMS.glob("*/study.yaml")]
+    names = [path.parent.name for path in PARAMS.glob(f"*/{STUDY_FILE}")]
     return [Layout(name) for name in sorted(names, key=natural)]
 
 
 def _layout(study: str) -> Layout:
+    from components.errors import UserError
+    from components.workspace.layout import PARAMS, Layout
+
     names = [layout.study for layout in _layouts()]
     if study not in names:
         raise UserError(f"there is no study {study!r} in {PARAMS}/; studies: {', '.join(names)}")
     return Layout(study)
 
 
-def _line(layout: Layout, study: Study) -> str:
-    runs = sum(len(experiment.seeds) for experiment in study.experiments.values())
-    return _columns(layout.study, str(len(study.experiments)), str(runs), _state(layout, study), study.title)
-
-
-def _columns(study: str, experiments: str, runs: str, state: str, title: str) -> str:
-    return f"{study:21} {experiments:>11} {runs:>5}  {state:11}  {title}"
-
-
 def _state(layout: Layout, study: Study) -> str:
-    if not layout.pipeline.with_name("dvc.lock").exists():
+    from components.data import availability
+
+    if not layout.pipeline_lock.exists():
         return "no raw data" if availability.missing(study, str(layout.params)) else "never run"
     return "published" if layout.summary.exists() else "unfinished"
 
 
 def _check(layout: Layout) -> None:
-    if found := mistakes(load(layout), str(layout.params)):
-        raise UserError("\n".join(found))
+    """Raises UserError with every mistake of a study, a line each."""
+    from components.errors import UserError
+    from components.publish import published
+    from components.workspace import dvc_yaml
+    from components.workspace.check import find_mistakes
+
+    rows = published.rows()
+    keys, sections = {row.key for row in rows}, {row.section for row in rows}
+    if mistakes := find_mistakes(dvc_yaml.load(layout), str(layout.params), keys, sections):
+        raise UserError("\n".join(mistakes))
 
 
 def _dvc(*words: str) -> int:
-    """Run DVC with this Python first on PATH, since `dvc.yaml` says `python`; whatever ends us ends DVC."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    with subprocess.Popen([sys.executable, "-m", "dvc", *words], env=os.environ | QUIET | {"PATH": path}) as process:
+    """Run DVC; whatever ends this process ends DVC."""
+    from components.workspace.processes import INTERRUPTED, python_environment, wait_or_end
+
+    with subprocess.Popen([sys.executable, "-m", "dvc", *words], env=python_environment()) as process:
         try:
-            return process.wait()
-        except BaseException as ending:
-            with suppress(subprocess.TimeoutExpired):  # a terminal's Ctrl-C reaches DVC too, which then ends in order
-                process.wait(PATIENCE if isinstance(ending, KeyboardInterrupt) else 0)
-            process.terminate()
-            process.wait()
-            if not isinstance(ending, KeyboardInterrupt):
-                raise
+            return wait_or_end(process)
+        except KeyboardInterrupt:  # click would print "Aborted!"
             click.echo("dotfield: stopped; the same command goes on from here", err=True)
-            sys.exit(128 + signal.SIGINT)
+            sys.exit(INTERRUPTED)

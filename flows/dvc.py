@@ -1,19 +1,16 @@
 """DVC as the flows see it: the stages of a `dvc.yaml` in the order in which they can run, and a runner of single ones.
 
 The list is always asked of DVC. A stage runs as `dvc repro -s` in a session of its own: killing DVC alone would leave
-its command running, so whatever ends the flow ends the stage's whole process group."""
+its command running, so whatever ends the flow ends all that the stage started."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
@@ -23,9 +20,9 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
 from components.errors import UserError
+from components.workspace.processes import end_tree, python_environment
 
 LAST_LINES = 30  # of a failed stage's output, kept for the error
-PATIENCE = 10.0  # seconds between TERM and KILL
 
 
 class Stage(NamedTuple):
@@ -63,14 +60,14 @@ class Runner:
         self._running: set[subprocess.Popen[str]] = set()
         self._stopped = False
 
-    def run(self, stage: Stage, tell: Callable[[str], None]) -> None:
-        """Run one stage if it is stale; `tell` gets each line of output. Raises StageError with the last lines."""
+    def run(self, stage: Stage, log: Callable[[str], None]) -> None:
+        """Run one stage if it is stale; `log` gets each line of output. Raises StageError with the last lines."""
         process = self._start(stage)
         try:
-            last = _stream(process, tell)
+            last = _stream(process, log)
             code = process.wait()
         except BaseException:
-            end(process)
+            end_tree(process)
             raise
         finally:
             self._running.discard(process)
@@ -81,7 +78,7 @@ class Runner:
         with self._lock:
             self._stopped = True
         for process in list(self._running):
-            end(process)
+            end_tree(process)
 
     def _start(self, stage: Stage) -> subprocess.Popen[str]:
         with self._lock:
@@ -100,38 +97,17 @@ class Runner:
         return process
 
 
-def end(process: subprocess.Popen[str]) -> None:
-    """TERM to the process group and its whole tree, after `PATIENCE` seconds KILL to what is left of them."""
-    with suppress(psutil.NoSuchProcess):
-        below = psutil.Process(process.pid).children(recursive=True)
-        _signal(process, below, signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=PATIENCE)
-        _, left = psutil.wait_procs(below, timeout=PATIENCE)
-        _signal(process, left, signal.SIGKILL)
-    process.wait()
-
-
-def _signal(process: subprocess.Popen[str], below: list[psutil.Process], number: int) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, number)
-    for member in below:
-        with suppress(psutil.NoSuchProcess):
-            member.send_signal(number)
-
-
-def _stream(process: subprocess.Popen[str], tell: Callable[[str], None]) -> str:
+def _stream(process: subprocess.Popen[str], log: Callable[[str], None]) -> str:
     assert process.stdout is not None
     last: deque[str] = deque(maxlen=LAST_LINES)
     for line in filter(str.strip, process.stdout):
         last.append(line.rstrip())
-        tell(last[-1])
+        log(last[-1])
     return "\n".join(last)
 
 
 def _environment(parallel: int) -> dict[str, str]:
-    """This Python first on PATH, since `dvc.yaml` says `python`, and its lines as they come. Of several stages at the
-    same time each has its part of this machine's CPUs: every one starts a Ray that would otherwise take all."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    """Lines of output as they come. Of several stages at the same time each gets its part of this machine's CPUs: every
+    one starts a Ray that would otherwise take all."""
     part = {"RAY_OVERRIDE_RESOURCES": json.dumps({"CPU": max(1, (psutil.cpu_count() or 1) // parallel)})}
-    return os.environ | {"PATH": path, "PYTHONUNBUFFERED": "1"} | (part if parallel > 1 else {})
+    return python_environment() | {"PYTHONUNBUFFERED": "1"} | (part if parallel > 1 else {})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from typing import Any
 
 import click
 from prefect import flow, get_run_logger, task
@@ -21,6 +22,7 @@ from components.data import availability
 from components.errors import UserError
 from components.workspace import dvc_yaml
 from components.workspace.layout import DEMO, Layout
+from components.workspace.processes import exit_on_sigterm
 from flows import dvc
 
 
@@ -57,8 +59,8 @@ def run_stage(stage: dvc.Stage, runner: dvc.Runner) -> State | None:
 
 def run_all(stages: list[dvc.Stage], runner: dvc.Runner, parallel: int) -> list[State]:
     """Submit the stages in their order, `parallel` at the same time, and wait for all of them."""
-    futures: dict[str, PrefectFuture] = {}
-    running: list[PrefectFuture] = []
+    futures: dict[str, PrefectFuture[Any]] = {}
+    running: list[PrefectFuture[Any]] = []
     for stage in stages:
         if len(running) == parallel:
             running.remove(next(as_completed(running)))
@@ -71,7 +73,7 @@ def run_all(stages: list[dvc.Stage], runner: dvc.Runner, parallel: int) -> list[
 
 def show_tables(layout: Layout) -> None:
     """Each published table as an artifact of this run, keyed `<study>-<table>`."""
-    for table in sorted(layout.results.parent.glob("*.md")):
+    for table in sorted(layout.tables.glob("*.md")):
         key = f"{layout.study}-{table.stem}".lower().replace("_", "-")
         create_markdown_artifact(table.read_text(), key=key, description=f"{table}")
 
@@ -91,7 +93,7 @@ def start_server() -> None:
 @click.option("--parallel", default=1, type=click.IntRange(1), show_default=True, help="stages at the same time")
 def main(study: str, parallel: int) -> None:
     """Reproduce STUDY; the exit code is 1 if a stage failed."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    exit_on_sigterm()
     start_server()
     state = reproduce(study, parallel, return_state=True)
     if not state.is_completed():

@@ -14,36 +14,33 @@ import yaml
 
 from tests.conftest import ROOT
 
-STAGES = ("prepare", "rasterize", "train", "evaluate", "search", "publish")
-STAGE = '''"""Writes the parts of the study that it depends on to its output, and its name to ran.txt."""
+STAGES = ("prepare", "rasterize", "train", "evaluate", "search", "publish")  # `resolve` is the real one
+STAGE = '''"""Writes the settings that it reads to its output, and its name to ran.txt."""
 import sys
 from pathlib import Path
-
-import yaml
 
 from components.workspace.layout import Layout
 
 stage, study, names = Path(__file__).stem, sys.argv[1], sys.argv[2:]
 layout = Layout(study)
+families = {"prepare": "datasets", "rasterize": "maps", "train": "experiments", "search": "searches"}
 outputs = {
-    "prepare": layout.prepared, "rasterize": layout.maps, "train": layout.runs, "evaluate": layout.scores,
-    "search": layout.search, "publish": lambda: layout.summary,
+    "prepare": lambda name: layout.prepared(name).folder, "rasterize": layout.maps, "train": layout.runs,
+    "evaluate": layout.scores, "search": lambda name: layout.search(name).folder, "publish": lambda: layout.summary,
 }
 output = outputs[stage](*names)
 output.parent.mkdir(parents=True, exist_ok=True)
-values = yaml.safe_load(layout.params.read_text())
-end = f"the table\\nreport: {layout.report}\\n"
-text = {
-    "publish": lambda: end,
-    "train": lambda: repr(values["experiments"][names[0]]),
-    "evaluate": lambda: layout.runs(names[0]).read_text(),
-}
-output.write_text(text.get(stage, lambda: stage)())
+if stage == "publish":
+    output.write_text(f"the table\\nreport: {layout.report}\\n")
+elif stage == "evaluate":
+    output.write_text(layout.runs(*names).read_text())
+else:
+    output.write_text(layout.settings(families[stage], *names).read_text())
 with Path("ran.txt").open("a") as ran:
     print(stage, *names, file=ran)
 '''
 OUTER = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}  # a make that runs the tests
-ENVIRONMENT = OUTER | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+ENVIRONMENT = OUTER | {"PYTHONPATH": ".", "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 
 
 def repository(folder: Path, stages: dict | None = None) -> Path:
@@ -55,14 +52,18 @@ def repository(folder: Path, stages: dict | None = None) -> Path:
     for name in ("dvc.yaml", ".dvcignore", ".gitignore", "Makefile", "pyproject.toml", "requirements.lock"):
         shutil.copy(ROOT / name, folder / name)
     if stages is not None:
-        (folder / "dvc.yaml").write_text(pipeline(stages))
+        write_stages(folder, stages)
+        with (folder / "components/workspace/dvc_yaml.py").open("a") as code:
+            code.write("\n\ndef pipeline(layout, study):\n    return Path('stages.yaml').read_text()\n")
     (folder / ".gitignore").open("a").write("ran.txt\n")
     _commit(folder)
     return folder
 
 
-def pipeline(stages: dict) -> str:
-    return yaml.safe_dump({"stages": stages}, sort_keys=False)
+def write_stages(folder: Path, stages: dict) -> None:
+    """Give a repository that was made with stages of its own these ones."""
+    for name in ("dvc.yaml", "stages.yaml"):
+        (folder / name).write_text(yaml.safe_dump({"stages": stages}, sort_keys=False))
 
 
 def command(folder: Path, *words: str, **options) -> subprocess.CompletedProcess[str]:

@@ -2,7 +2,7 @@
 
 Shrunk is what takes time and nothing else: images, epochs, crops, warm-up, the pixels of figures, and the widths of the
 pretrained networks, whose full ones `test_counters.py` builds. What comes down to one plan is trained once. Stages are
-called as functions; only Ray, which `test_distributed.py` tests, is left out around `fit`."""
+called as functions; only Ray, which `test_ray_train.py` tests, is left out around `fit`."""
 
 from __future__ import annotations
 
@@ -17,19 +17,21 @@ import numpy as np
 import pytest
 import yaml
 
+from components.config.load import load_study
 from components.config.resolve import Plan
-from components.config.study import Study, load_study
+from components.config.study import Defaults
 from components.counters import csrnet, sfcn
 from components.data.manifest import Prepared
 from components.datasets.worldexpo import TEST_SCENES
-from components.evaluation import scores as scored
+from components.evaluation.scores import read_scores
 from components.publish import style
-from components.runs import folder as runs
-from components.runs.provenance import data_files, file_hash, of_seed, record, weights_read
-from components.stages import evaluate, prepare, publish, rasterize
-from components.training.assemble import assemble, samples
-from components.training.fit import State, fit
-from components.workspace.layout import Layout
+from components.runs.folder import read_record, read_weights
+from components.runs.provenance import data_sha256
+from components.stages.publish import publish
+from components.training.assemble import TrainingData
+from components.training.fit import State
+from components.workspace.layout import PreparedPaths, RunPaths
+from tests import projects
 from tests.conftest import ROOT
 from tests.raw import crowds
 from tests.raw.make import write_pair
@@ -45,7 +47,9 @@ SMALL = {"epochs": 1, "batch_size": 1}
 
 
 def written(study: str) -> dict[str, Any]:
-    return yaml.safe_load((ROOT / "params" / study / "study.yaml").read_text())
+    """A study as it is loaded, without defaults for all experiments: those stand in each experiment."""
+    loaded = load_study(ROOT / "params" / study / "study.yaml")
+    return loaded.model_dump(mode="json", exclude_unset=True, exclude=set(Defaults.model_fields) | {"extends"})
 
 
 @pytest.mark.parametrize("number", TABLES)
@@ -53,8 +57,9 @@ def test_both_studies_of_a_table_ask_for_the_same_experiments(number: int) -> No
     ours, papers = (load_study(ROOT / f"params/table-{number}{end}/study.yaml") for end in ("", "-paper"))
     assert list(ours.experiments) == list(papers.experiments)
     for name, experiment in ours.experiments.items():
-        same = papers.experiments[name].model_copy(update={"preset": "stable"})
-        assert (experiment, papers.experiments[name].preset) == (same, "paper")
+        paper = papers.experiments[name]
+        assert paper.model_copy(update={"preset": "stable", "training": experiment.training}) == experiment
+        assert (paper.preset, experiment.preset) == ("paper", "stable")
     assert (ours.maps, ours.datasets, ours.publish) == (papers.maps, papers.datasets, papers.publish)
     assert ours.publish.tables == (number,)
 
@@ -111,15 +116,13 @@ def shrunk(study: str, raw: Path) -> dict[str, Any]:
         part = Path(f"part_{source['part']}") if "part" in source else Path()
         tiny = {"images": 8, "height": 48, "width": 64} if kind == "synthetic" else {"root": str(raw / kind / part)}
         entry["source"] = source | tiny
-    values["training"] = _small(values["training"])
     for experiment in values["experiments"].values():
         experiment["seeds"] = [0]
         if experiment["counter"]["kind"] in ("csrnet", "sfcn"):
-            experiment["counter"]["weights"] = "none"
+            experiment["counter"]["weights"] = "random"
         if experiment.get("density_map", {}).get("kind") in ("refined", "generated", "kernel"):
             experiment["density_map"] |= {"warm_up": min(experiment["density_map"].get("warm_up", 1), 1)}
-        if "training" in experiment:
-            experiment["training"] = _small(experiment["training"])
+        experiment["training"] = _small(experiment["training"])
     values["publish"]["bootstrap"] = 100
     return values
 
@@ -133,41 +136,30 @@ class Project:
     """A folder in which studies run, and what was trained there."""
 
     raw: Path
-    trained: dict[str, tuple[State, dict[str, Any]]] = field(default_factory=dict)
+    trained: dict[str, tuple[State, str]] = field(default_factory=dict)
 
-    def write(self, name: str) -> tuple[Study, Layout]:
-        layout = Layout(name)
-        layout.params.parent.mkdir(parents=True)
-        layout.params.write_text(yaml.safe_dump(shrunk(name, self.raw), sort_keys=False))
-        return load_study(layout.params), layout
-
-    def train(self, study: Study, layout: Layout, name: str) -> State:
-        """The run of an experiment's one seed in its folder, as the stage leaves it but for its pictures."""
-        resolved = of_seed(study, layout, name, 0)
-        prepared, maps = layout.prepared(resolved.dataset), layout.maps(study.experiments[name].annotation)
-        files = data_files(prepared, maps)
-        key = f"{_essence(resolved)} {file_hash([*files, *weights_read(resolved)])}"
+    def fit_plan(self, plan: Plan, seed: int, data: TrainingData) -> tuple[State, str]:
+        """Train a run, or take what was trained before of the same options, data and files."""
+        files = [RunPaths(path).best if path.is_dir() else path for path in plan.named_files()]
+        prepared, maps = PreparedPaths(data.prepared_folder), data.maps_folder
+        key = f"{_essence(plan)} {seed} {data_sha256(prepared, maps)} {_tensors(files)}"
         if key not in self.trained:
-            self.trained[key] = _fitted(resolved, prepared, maps, files)
-        state, said = self.trained[key]
-        runs.save(layout.run(name, 0), resolved, state, said | {"study": study.study, "experiment": name})
-        return state
+            self.trained[key] = projects.fit_plan(plan, seed, data)
+        return self.trained[key]
 
 
 def _essence(plan: Plan) -> str:
     """What a run depends on besides its files."""
-    named = {"study", "experiment", "title", "dataset", "annotation"}
-    return str(plan.model_dump(exclude=named | {"density_map"})) + str(
-        plan.density_map.model_copy(update={"run": ""}) if plan.density_map.kind == "frozen" else plan.density_map
-    )
+    named = {"study", "experiment", "dataset", "annotation"}
+    values = {key: value for key, value in plan.plain().items() if key not in named}
+    if values["density_map"]["kind"] == "frozen":
+        values["density_map"] = "frozen"
+    return str(values)
 
 
-def _fitted(plan: Plan, prepared: Path, maps: Path, files: list[Path]) -> tuple[State, dict[str, Any]]:
-    model = assemble(plan, 0)
-    training, validation = samples(plan, 0, prepared, maps, model.stride)
-    started_from = model.counter.start()
-    state = fit(model, training, validation, plan.training, report=lambda *_: None)
-    return state, record(plan, 0, state, started_from, files, "64 x 48")
+def _tensors(files: list[Path]) -> list[float]:
+    """The sums of the tensors in weights files, whose headers name the study."""
+    return [float(sum(each.double().abs().sum() for each in read_weights(file).tensors.values())) for file in files]
 
 
 @pytest.fixture(scope="module")
@@ -188,27 +180,22 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_study_runs_from_raw_data_to_its_tables(name: str, project: Project) -> None:
-    study, layout = project.write(name)
-    for dataset in study.datasets:
-        prepare.main(study, layout, dataset)
-    for drawn in study.maps:
-        rasterize.rasterize(study, layout, drawn)
-    for experiment in sorted(study.experiments, key=lambda each: study.source(each) is not None):
-        [epoch] = project.train(study, layout, experiment)["history"]
-        assert all(math.isfinite(value) for value in epoch.values())
-        evaluate.evaluate(study, layout, experiment)
+    study, layout = projects.run_study(shrunk(name, project.raw), project.fit_plan)
     for experiment, entry in study.experiments.items():
-        found = scored.read(layout.scores(experiment))
-        tested = Prepared(layout.prepared(entry.dataset)).split("test")
+        record = read_record(layout.run(experiment, 0))
+        assert record is not None
+        assert math.isfinite(record["validation"]["mae"])
+        found = read_scores(layout.scores(experiment))
+        tested = Prepared(layout.prepared(entry.dataset).folder).split("test")
         assert (found.seeds, set(found.ids)) == ((0,), {row.id for row in tested})
         assert np.isfinite(found.prediction).all()
 
-    publish.publish(study, layout)
-    results = layout.results.read_text()
+    publish(layout)
+    results = (layout.tables / "results.md").read_text()
     assert all(entry.title in results for entry in study.experiments.values())
     assert layout.report.exists()
     for number in study.publish.tables:
-        cells = ours(layout.results.with_name(f"table-{number}.csv"))
+        cells = ours(layout.tables / f"table-{number}.csv")
         run = [float(cell) for cell in cells if cell != "not run"]
         assert (len(cells), len(run)) == (CELLS[number], RUN.get(name, CELLS[number]))
         assert np.isfinite(run).all()

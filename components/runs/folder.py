@@ -1,9 +1,8 @@
-"""One run's folder: resolved params, record, metrics by epoch, and weights as safetensors, best and last.
+"""The folder of one trained run: the only reader and writer of it.
 
-params.yaml        the plan: every option written out
-manifest.json      git commit, hashes of data and lock file, seed, versions, hardware, what the counter started from
-metrics.csv        one row an epoch
-best.safetensors   of the epoch with the smallest MAE on the validation split; last.safetensors, of the last"""
+Each weights file (safetensors) holds in its header all that is needed to count with it: the counter's kind and options,
+stride, scale, how images are preprocessed, what is counted, how it was validated, and of what it was made. The same
+stands as run.json in the folder, with how the training went; metrics.csv has a row for each epoch."""
 
 from __future__ import annotations
 
@@ -13,18 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-import yaml
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from safetensors.torch import save as packed
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
 
-from components.config.options import check
 from components.config.resolve import Plan
+from components.data.manifest import Prepared
 from components.errors import UserError
-from components.training.assemble import assemble
-from components.training.fit import State
-from components.training.joint import JointModel
+from components.workspace.layout import RunPaths
+
+HEADER = "dotfield"  # the key of the header that holds the metadata as JSON
+FORMAT = 1  # of the metadata; a reader refuses a newer one
 
 COLUMNS = (
     "epoch",
@@ -42,52 +40,96 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Run:
-    """A trained run: its plan, its record (manifest.json) and its model, ready to predict."""
+class Weights:
+    """One weights file: its metadata, and the tensors of the joint model by name (`counter.`, `density_map.`)."""
 
-    plan: Plan
-    record: dict[str, Any]
-    model: JointModel
+    file: Path
+    metadata: dict[str, Any]
+    tensors: dict[str, Tensor]
 
-
-def save(folder: Path, plan: Plan, state: State, record: dict[str, Any]) -> None:
-    """Write a run's folder, the record last."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "params.yaml").write_text(yaml.safe_dump(plan.model_dump(mode="json"), sort_keys=False))
-    _write_metrics(folder / "metrics.csv", state)
-    for name, weights in (("best", state["best"]["model"]), ("last", state["model"])):
-        contents = packed({key: value.contiguous() for key, value in weights.items()})
-        (folder / f"{name}.safetensors").write_bytes(contents)  # a full disk is an OSError, with the file's name
-    (folder / "manifest.json").write_text(json.dumps(record, indent=2) + "\n")
+    def of(self, part: str) -> dict[str, Tensor]:
+        """The tensors of "counter" or "density_map", under their own names."""
+        prefix = f"{part}."
+        return {name.removeprefix(prefix): each for name, each in self.tensors.items() if name.startswith(prefix)}
 
 
-def load(folder: Path, weights: str = "best") -> Run:
-    """Read a run's folder. Raises UserError where it is incomplete, as the training did not end, or damaged."""
-    if not (folder / "manifest.json").exists():
-        raise UserError(f"{folder}: holds no finished run; train it first")
-    try:
-        record = json.loads((folder / "manifest.json").read_text())
-        options = yaml.safe_load((folder / "params.yaml").read_text())
-        tensors = load_file(folder / f"{weights}.safetensors")
-    except (ValueError, yaml.YAMLError, SafetensorError, FileNotFoundError) as error:
-        raise UserError(f"{folder}: is damaged ({error}); remove it and train it again") from None
-    plan = check(Plan, options, str(folder / "params.yaml"))
-    model = assemble(plan, seed=0)
-    model.load_state_dict(tensors)
-    model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
-    return Run(plan, record, model)
+def describe_run(plan: Plan, seed: int, state: dict[str, Any], prepared: Prepared) -> dict[str, Any]:
+    """What is needed to count with a run, and what it is: the part of its record that does not depend on where and
+    when it was made. `state` is the last one of `components.training.fit`."""
+    best = state["best"]
+    return {
+        "format": FORMAT,
+        **plan.plain(),
+        "seed": seed,
+        "stride": state["stride"],
+        "scale": state["scale"],
+        "objects": prepared.preprocessing.objects,
+        "preprocessing": {
+            "longest_side": prepared.preprocessing.longest_side,
+            "orientation": "as EXIF says",
+            "pixels": "RGB, 8 bits",
+        },
+        "validation": {
+            "mae": best["val_mae"],
+            "images": len(prepared.split("val")),
+            "best_epoch": best["epoch"],
+        },
+    }
 
 
-def options(folder: Path) -> Any:
-    """Every option that a run was made with, as it was written; nothing where that is damaged."""
-    try:
-        return yaml.safe_load((folder / "params.yaml").read_text())
-    except (OSError, yaml.YAMLError):
+def save_run(paths: RunPaths, record: dict[str, Any], state: dict[str, Any]) -> None:
+    """Write a run that ended, run.json last. `state` is the last one of `components.training.fit`."""
+    paths.folder.mkdir(parents=True, exist_ok=True)
+    paths.record.unlink(missing_ok=True)
+    _write_metrics(paths.metrics, state["history"])
+    best, last = state["best"], {"epoch": state["epoch"], "model": state["model"]}
+    _write_weights(paths.best, best["model"], record | {"weights": "best", "epoch": best["epoch"]})
+    _write_weights(paths.last, last["model"], record | {"weights": "last", "epoch": last["epoch"]})
+    paths.record.write_text(json.dumps(record, indent=2) + "\n")
+
+
+def read_record(paths: RunPaths) -> dict[str, Any] | None:
+    """run.json, or None where no run ended in this folder. Raises UserError where it is damaged."""
+    if not paths.record.exists():
         return None
+    try:
+        record: dict[str, Any] = json.loads(paths.record.read_text())
+    except ValueError as error:
+        raise _damaged(paths.record, error) from None
+    return record
 
 
-def _write_metrics(path: Path, state: State) -> None:
+def read_weights(file: Path) -> Weights:
+    """A weights file. Raises UserError where there is none, where it is damaged, or not one of dotfield's."""
+    if not file.exists():
+        raise UserError(f"{file}: there is no such file: the run has not ended; train it first")
+    try:
+        with safe_open(file, framework="pt") as opened:
+            header = (opened.metadata() or {}).get(HEADER)
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (no iterator)
+        metadata = None if header is None else json.loads(header)
+    except (SafetensorError, OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise  # not to be read, as for want of a permission, which says nothing of its contents
+        raise _damaged(file, error) from None
+    if not isinstance(metadata, dict):
+        raise UserError(f"{file}: holds no metadata of dotfield, so how to count with it is unknown; train it again")
+    if metadata["format"] > FORMAT:
+        raise UserError(f"{file}: was written by a newer dotfield (format {metadata['format']}); update this one")
+    return Weights(file, metadata, tensors)
+
+
+def _write_weights(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
+    contents = save({name: each.contiguous() for name, each in tensors.items()}, {HEADER: json.dumps(metadata)})
+    path.write_bytes(contents)  # unlike safetensors' own writer, this names the file where the disk is full
+
+
+def _write_metrics(path: Path, history: list[dict[str, float]]) -> None:
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, restval="")
         writer.writeheader()
-        writer.writerows(state["history"])
+        writer.writerows(history)
+
+
+def _damaged(file: Path, error: Exception) -> UserError:
+    return UserError(f"{file}: is damaged ({error}); remove its folder and train the run again")

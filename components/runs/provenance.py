@@ -1,4 +1,4 @@
-"""What a run is known by: the fingerprint under which it can be resumed, and the record that stands in its folder."""
+"""What a run was made of: its fingerprint, under which it can be resumed, and its record."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 import json
 import platform
 import subprocess
-from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,120 +13,97 @@ from typing import Any
 import psutil
 import torch
 
-from components.config.resolve import Plan, plan, with_values
-from components.config.study import Study
+from components.config.resolve import Plan
 from components.data.manifest import Prepared
 from components.data.packed import Pack
 from components.errors import UserError
 from components.networks import in_bf16
-from components.runs import folder as runs
-from components.training.alarms import alarms
-from components.training.fit import State
-from components.workspace.layout import Layout
+from components.runs.folder import read_weights
+from components.workspace.layout import LOCK_FILE, PreparedPaths, RunPaths
+from components.workspace.sources import code_files, hash_files
 
-LOCK = Path("requirements.lock")
-NAMED = ("torch", "ray", "numpy", "scipy", "pyarrow", "pillow")
+LIBRARIES = ("torch", "ray", "numpy", "scipy", "pyarrow", "pillow")
 
 
-def of_seed(study: Study, layout: Layout, name: str, seed: int) -> Plan:
-    """The plan of one run: `density_map.run` is a folder, also where the study names an experiment."""
-    resolved, source = plan(study, name), study.source(name)
-    if source is None:
-        return resolved
-    return with_values(resolved, {"density_map.run": str(layout.run(source, seed))}, f"experiments.{name}")
-
-
-def weights_read(resolved: Plan) -> list[Path]:
-    """The weights of an earlier run that a density map is made with: they are part of what a run depends on."""
-    run = resolved.density_map.options.get("run")
-    return sorted(Path(run).glob("best.safetensors")) if run else []
-
-
-def fingerprint(values: Any, files: Iterable[Path]) -> str:
-    """Twenty hex digits of `values`, files' contents, the code that makes runs, the versions that it runs with, and
-    what the precision "auto" means here."""
-    here = json.dumps([versions(), in_bf16("auto", _device())])
-    parts = [json.dumps(values, sort_keys=True, default=str), here, file_hash([*_code(), *files])]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:20]
-
-
-def data_files(prepared: Path, maps: Path) -> list[Path]:
-    """The files that a run reads. Raises UserError where one of the folders is not whole, or the two do not belong
-    together."""
-    images, drawn = len(Prepared(prepared).rows), len(Pack(maps))
+def data_sha256(prepared: PreparedPaths, maps: Path) -> str:
+    """The hash of the prepared data and annotation maps that a run reads. Raises UserError where one of the folders
+    is not whole, or where the two do not belong together."""
+    images, drawn = len(Prepared(prepared.folder).rows), len(Pack(maps))
     if images != drawn:
-        raise UserError(f"{maps}: holds {drawn} maps for the {images} images of {prepared}; run `rasterize` again")
-    packs = (prepared / "images", prepared / "regions", maps)
-    return [prepared / "manifest.parquet", *(file for pack in packs for file in sorted(pack.glob("*.npy")))]
+        raise UserError(f"{maps}: holds {drawn} maps for the {images} images of {prepared.folder}; rasterize again")
+    packs = (prepared.images, prepared.regions, maps)
+    return hash_files([prepared.manifest, *(file for pack in packs for file in sorted(pack.glob("*.npy")))])
 
 
-def file_hash(files: Iterable[Path]) -> str:
-    """SHA-256 of the files' contents, in their order."""
-    total = hashlib.sha256()
-    for path in files:
-        with path.open("rb") as file:
-            total.update(hashlib.file_digest(file, "sha256").digest())
-    return total.hexdigest()
+def fingerprint(stage: str, plan: Plan, values: Any, data: str) -> str:
+    """Twenty hex digits of all that the results of `stage` ("train" or "search") depend on: the plan, `values` (a seed,
+    or the options of a search), the hash of the data, the files that options name, the code, the libraries, and what
+    the precision "auto" means on this machine."""
+    parts = (
+        plan.plain(),
+        values,
+        data,
+        hash_files(_named_files(plan)),
+        hash_files(code_files(stage, plan.kinds())),
+        library_versions(),
+        in_bf16("auto", _device()),
+    )
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:20]
 
 
-def record(plan: Plan, seed: int, state: State, started_from: str, files: list[Path], size: str) -> dict[str, Any]:
-    """manifest.json of a run that ended."""
-    history = state["history"]
+def provenance(plan: Plan, started_from: str, data: str, prepared: Prepared, run: str) -> dict[str, Any]:
+    """What a run was made of, and where; `run` is its fingerprint."""
     return {
-        "study": plan.study,
-        "experiment": plan.experiment,
-        "seed": seed,
-        "preset": plan.preset,
-        "precision": precision(plan),
+        "fingerprint": run,
         "started_from": started_from,
-        "resolution": size,
-        "stride": state["stride"],
-        "best_epoch": state["best"]["epoch"],
-        "epochs": state["epoch"],
-        "alarms": alarms(history[state["best"]["epoch"] - 1]),
-        "alarmed_epochs": [each["epoch"] for each in history if alarms(each)],
-        "seconds": round(sum(each["seconds"] for each in history), 1),
-        "parameters": sum(value.numel() for name, value in state["model"].items() if name.startswith("counter.")),
-        "git_commit": git_commit(),
-        "data_sha256": file_hash(files),
-        "lock_sha256": file_hash([LOCK]) if LOCK.exists() else None,
-        "versions": versions(),
-        "hardware": hardware(),
+        "precision": precision(plan),
+        "git_commit": _git("rev-parse", "HEAD"),
+        "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "code_sha256": hash_files(code_files("train", plan.kinds())),
+        "data_sha256": data,
+        "split": prepared.preprocessing.split,
+        "lock_sha256": hash_files([LOCK_FILE]) if LOCK_FILE.exists() else None,
+        "versions": library_versions(),
+        "hardware": _hardware(),
     }
 
 
 def precision(plan: Plan) -> str:
     """In which the network of a density map, its own or an earlier run's, is computed here: all else is in fp32."""
-    asked = plan.density_map.options
-    if "run" in asked:
-        asked = runs.options(Path(asked["run"]))["density_map"]
-    return "bf16" if in_bf16(asked.get("precision", "fp32"), _device()) else "fp32"
+    options = plan.density_map.plain()
+    if "run" in options:
+        options = read_weights(RunPaths(Path(options["run"])).best).metadata["density_map"]
+    return "bf16" if in_bf16(options.get("precision", "fp32"), _device()) else "fp32"
 
 
-def versions() -> dict[str, str]:
-    return {"python": platform.python_version()} | {name: version(name) for name in NAMED}
+def library_versions() -> dict[str, str]:
+    return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
 
 
-def hardware() -> dict[str, Any]:
-    """The machine that asked for the run; with a cluster of many nodes, the driver's."""
+def _named_files(plan: Plan) -> list[Path]:
+    """The files that options name; of an earlier run's folder, its best weights. Raises UserError for an absent one."""
+    files = [RunPaths(path).best if path.is_dir() else path for path in plan.named_files()]
+    for file in files:
+        if not file.exists():
+            raise UserError(f"{plan.experiment}: there is no file {file}, which an option of it names")
+    return files
+
+
+def _hardware() -> dict[str, Any]:
+    """The machine on which the stage runs; with a cluster of many nodes, the driver's."""
     gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     memory = round(psutil.virtual_memory().total / 2**30, 1)
     return {"machine": platform.machine(), "cpus": psutil.cpu_count(), "memory_gib": memory, "gpus": gpus}
 
 
-def git_commit() -> str | None:
-    """The commit of the work tree, "-dirty" where files differ from it; none outside a repository."""
+def _git(*words: str) -> str | None:
+    """What Git says of this folder; none outside a repository, or without Git."""
     try:
-        done = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=40"], capture_output=True, text=True)
+        done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)
     except FileNotFoundError:
         return None
-    return done.stdout.strip() or None
+    return done.stdout.strip() or None if done.returncode == 0 else None
 
 
 def _device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _code() -> list[Path]:
-    root = Path(__file__).parents[1]
-    return sorted(path for path in root.rglob("*.py") if path.parts[len(root.parts)] not in ("publish", "cli.py"))

@@ -2,49 +2,55 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
+from pathlib import Path
 
-from components.config.study import Study
 from components.data.manifest import Prepared
 from components.errors import UserError
-from components.evaluation import scores as scored
-from components.evaluation.metrics import METRICS, measure
-from components.evaluation.score import Scene, Score, score
-from components.runs import folder as runs
+from components.evaluation.score import EvalImage, Score, score
+from components.evaluation.scores import write_scores
+from components.runs.predictor import Predictor, load_predictor
 from components.workspace.layout import Layout
-from components.workspace.processes import entry, run
+from components.workspace.processes import run_stage
 
 SPLIT = "test"
 
-
-def evaluate(study: Study, layout: Layout, name: str) -> None:
-    """Write one Parquet row per seed and test image, and print the metrics of each seed."""
-    experiment = entry(study.experiments, name, "experiments", study)
-    prepared = Prepared(layout.prepared(experiment.dataset))
-    scores = {seed: score_seed(prepared, layout, name, seed) for seed in experiment.seeds}
-    scored.write(layout.scores(name), scores)
-    for seed, of_seed in scores.items():
-        print(f"{name} seed {seed}, {len(of_seed)} {SPLIT} images: {_line(of_seed)}")
+log = logging.getLogger(__name__)
 
 
-def score_seed(prepared: Prepared, layout: Layout, name: str, seed: int) -> list[Score]:
-    """Scores of one run's best weights. Raises UserError where the data set has no test images."""
+def evaluate(layout: Layout, name: str) -> None:
+    """Write one Parquet row per seed and test image. Raises UserError: no run has ended, or no test images."""
+    predictors = {int(run.name.removeprefix("seed-")): load_predictor(run) for run in run_folders(layout, name)}
+    dataset = next(iter(predictors.values())).metadata["dataset"]
+    prepared = Prepared(layout.prepared(dataset).folder)
     if not prepared.split(SPLIT):
         raise UserError(f"{prepared.folder}: has no {SPLIT} images; give its entry a larger split.{SPLIT}")
-    model = runs.load(layout.run(name, seed)).model
-    return score(model.predict, images_to_count(prepared, model.stride), model.stride)
+    scores = {seed: score_run(predictor, prepared) for seed, predictor in predictors.items()}
+    write_scores(layout.scores(name), scores)
+    for seed, of_seed in scores.items():
+        errors = [abs(each.prediction - each.truth) for each in of_seed]
+        log.info("%s seed %d, %d %s images: MAE %.3g", name, seed, len(errors), SPLIT, sum(errors) / len(errors))
 
 
-def images_to_count(prepared: Prepared, stride: int) -> Iterator[Scene]:
+def run_folders(layout: Layout, name: str) -> list[Path]:
+    """The folders of an experiment's runs, by seed. Raises UserError where there is none."""
+    folders = sorted(layout.runs(name).glob("seed-*"), key=lambda run: int(run.name.removeprefix("seed-")))
+    if not folders:
+        raise UserError(f"{layout.runs(name)}: holds no finished run; train {name} first")
+    return folders
+
+
+def score_run(predictor: Predictor, prepared: Prepared) -> list[Score]:
+    """The scores of every test image by one run's best weights."""
+    return score(predictor.density, test_images(prepared, predictor.stride), predictor.stride)
+
+
+def test_images(prepared: Prepared, stride: int) -> Iterator[EvalImage]:
     """Every test image, for a counter of this stride."""
     for row in prepared.split(SPLIT):
-        yield Scene(row.id, prepared.images[row.number], row.dots, prepared.region(row, stride), row.scene)
-
-
-def _line(scores: list[Score]) -> str:
-    values = measure(scored.gather({0: scores}))
-    return ", ".join(f"{name} {value:.3g}" for name, value in zip(METRICS, values, strict=True))
+        yield EvalImage(row.id, prepared.images[row.number], row.dots, prepared.region(row, stride), row.scene)
 
 
 if __name__ == "__main__":
-    run(evaluate, "study", "experiment")
+    run_stage(evaluate, "experiment")

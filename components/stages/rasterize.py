@@ -1,7 +1,7 @@
 """Draw the annotation maps of one entry of `maps`: `python -m components.stages.rasterize STUDY MAP`.
 
-The pack holds float32 maps (ceil(H/4), ceil(W/4)) in people per cell. Map i belongs to row i of the
-manifest. One core is enough: `benchmarks/density_maps.py` measures it."""
+The pack holds float32 maps (ceil(H/4), ceil(W/4)) in people per cell. Map i belongs to row i of the manifest. One core
+is enough: `benchmarks/density_maps.py` measures it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from components.config import plugins
-from components.config.study import Study
+from components.config.load import read_entry
+from components.config.study import MapEntry
 from components.crowd import CELL
 from components.data.manifest import Prepared, Row
 from components.data.packed import PackWriter
@@ -17,19 +18,17 @@ from components.density_maps.drawn import Kernel
 from components.density_maps.gaussian import draw_within
 from components.errors import UserError
 from components.workspace.layout import Layout
-from components.workspace.processes import entry, run
-from components.workspace.progress import shown
+from components.workspace.processes import run_stage
+from components.workspace.progress import progress
 
 
-def rasterize(study: Study, layout: Layout, name: str) -> None:
-    """Write the maps of `maps.<name>`. Raises UserError: no such entry, kind or option, or data not prepared."""
-    chosen = entry(study.maps, name, "maps", study)
-    where = f"{layout.params}: maps.{name}.kernel"
-    options = plugins.resolve("drawn map", chosen.kernel, where)
-    kernel = plugins.build("drawn map", chosen.kernel.kind, options)
-    prepared = Prepared(layout.prepared(chosen.dataset))
+def rasterize(layout: Layout, name: str) -> None:
+    """Write the maps of `maps.<name>`. Raises UserError: no such kind or option, or the data are not prepared."""
+    entry, where = read_entry(MapEntry, layout.settings("maps", name)), f"{layout.params}: maps.{name}.kernel"
+    kernel = plugins.build("drawn map", entry.kernel.kind, plugins.resolve("drawn map", entry.kernel, where))
+    prepared = Prepared(layout.prepared(entry.dataset).folder)
     with PackWriter(layout.maps(name), np.float32) as pack:
-        for row in shown(prepared.rows, f"rasterize {name}", len(prepared.rows), "maps"):
+        for row in progress(prepared.rows, f"rasterize {name}", len(prepared.rows), "maps"):
             pack.append(annotation_map(row, _bandwidths(kernel, row, where), prepared.region(row, CELL)))
 
 
@@ -43,11 +42,11 @@ def _bandwidths(kernel: Kernel, row: Row, where: str) -> np.ndarray:
 def annotation_map(row: Row, bandwidths: np.ndarray, region: np.ndarray | None = None) -> np.ndarray:
     """The map (ceil(H/4), ceil(W/4)) float32 of one image, people per cell, of dots with these bandwidths (N,).
 
-    With a region of interest, the share of each cell, the map is 0 outside, and each dot weighs 1 inside: as at the
-    image's border, what is cut off comes back."""
+    With a region of interest (the share of each cell that lies in it) the map is 0 outside, and each dot weighs 1
+    inside: as at the image's border, the mass that is cut off is given back."""
     dots, sigmas = torch.from_numpy(row.dots), torch.from_numpy(bandwidths)
     shares = None if region is None else torch.from_numpy(region)
-    drawn = draw_within(dots, sigmas, (row.height, row.width), shares).numpy()
+    drawn: np.ndarray = draw_within(dots, sigmas, (row.height, row.width), shares).numpy()
     people = len(row.dots)
     assert abs(drawn.sum(dtype=np.float64) - people) <= 1e-4 * max(1, people), f"{row.id}: a map that loses people"
     return drawn
@@ -55,4 +54,4 @@ def annotation_map(row: Row, bandwidths: np.ndarray, region: np.ndarray | None =
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    run(rasterize, "study", "map")
+    run_stage(rasterize, "map")

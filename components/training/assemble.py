@@ -2,42 +2,86 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 
 from components.config import plugins
-from components.config.resolve import Plan, loss_of
+from components.config.resolve import Plan, build_loss, read_plan
 from components.config.study import Training
 from components.data.manifest import Prepared
 from components.data.packed import Pack
 from components.errors import UserError
+from components.runs.folder import read_record, read_weights
 from components.training.joint import JointModel
 from components.training.samples import Samples
+from components.workspace.layout import RunPaths
+
+
+class TrainingData(NamedTuple):
+    """Prepared images and their annotation maps, by the same numbers; opened once, read by memory-mapping."""
+
+    prepared: Prepared
+    maps: Pack
+    prepared_folder: Path
+    maps_folder: Path
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained run: its plan, its record (run.json), and its model, ready to predict."""
+
+    plan: Plan
+    record: dict[str, Any]
+    model: JointModel
+
+
+def open_data(prepared: Path, maps: Path) -> TrainingData:
+    """Raises UserError where a folder is not whole."""
+    return TrainingData(Prepared(prepared), Pack(maps), prepared, maps)
 
 
 def assemble(plan: Plan, seed: int) -> JointModel:
     """The model, started from `seed`: one seed starts the same counter whatever the density map is."""
-    counter_options = plugins.resolve("counter", plan.counter, plan.experiment)
-    map_options = plugins.resolve("density map", plan.density_map, plan.experiment)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        counter = plugins.build("counter", plan.counter.kind, counter_options).to(memory_format=torch.channels_last)
+        counter = plugins.build("counter", plan.counter.name, plan.counter.options)
+        counter = counter.to(memory_format=torch.channels_last)
         scale = plan.training.target_scale or 640 / counter.stride**2  # x 40 at stride 4, x 10 at stride 8
         torch.manual_seed(seed + 1)
-        maps = plugins.build("density map", plan.density_map.kind, map_options, stride=counter.stride, scale=scale)
+        maps = plugins.build(
+            "density map", plan.density_map.name, plan.density_map.options, stride=counter.stride, scale=scale
+        )
     maps = maps.to(memory_format=torch.channels_last)
-    return JointModel(counter, maps, loss_of(plan, plan.experiment, counter.stride, scale), scale)
+    return JointModel(counter, maps, build_loss(plan.loss, counter.stride, scale), scale)
 
 
-def samples(plan: Plan, seed: int, prepared: Path, maps: Path, stride: int) -> tuple[Samples, Samples]:
+def samples(plan: Plan, seed: int, data: TrainingData, stride: int) -> tuple[Samples, Samples]:
     """The training and the validation split, as a counter of `stride` reads them.
 
     Raises UserError for a crop that cuts cells, and where images of one batch would differ in size."""
-    data, pack, options = Prepared(prepared), Pack(maps), plan.training
-    _check_batches(data, options, stride)
-    training = Samples(data, pack, "train", stride=stride, crop=options.crop, flip=options.flip, seed=seed)
-    return training, Samples(data, pack, "val", stride=stride)
+    options = plan.training
+    _check_batches(data.prepared, options, stride)
+    training = Samples(
+        data.prepared, data.maps, "train", stride=stride, crop=options.crop, flip=options.flip, seed=seed
+    )
+    return training, Samples(data.prepared, data.maps, "val", stride=stride)
+
+
+def load_run(paths: RunPaths) -> Run:
+    """A run with the best weights of its joint model. Raises UserError where no run ended, or it is damaged."""
+    weights = read_weights(paths.best)
+    record = read_record(paths)
+    if record is None:
+        raise UserError(f"{paths.folder}: holds no finished run; train it first")
+    keys = ("study", "experiment", "dataset", "preset", "counter", "annotation", "density_map", "loss", "training")
+    plan = read_plan({key: weights.metadata[key] for key in keys}, str(paths.best))
+    model = assemble(plan, seed=0)
+    model.load_state_dict(weights.tensors)
+    model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    return Run(plan, record, model)
 
 
 def _check_batches(data: Prepared, options: Training, stride: int) -> None:

@@ -1,34 +1,70 @@
-"""Progress of training, epoch by epoch: a bar on a terminal, plain lines elsewhere, and alarms when they come."""
+"""How a run goes, epoch by epoch, and how it went."""
 
 from __future__ import annotations
 
+import logging
 import sys
+from types import TracebackType
+from typing import Any
 
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
+from components.data.manifest import Prepared
 from components.training.alarms import alarms
 
-_FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total} epochs [{elapsed}<{remaining}] {postfix}"
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total} epochs [{elapsed}<{remaining}] {postfix}"
+
+log = logging.getLogger(__name__)
 
 
-class Epochs:
-    """The epochs of one run: how far it is, and what each epoch measured."""
+class EpochProgress:
+    """The epochs of one run: a bar on a terminal, a line for each epoch elsewhere, and alarms when they come."""
 
     def __init__(self, title: str, total: int) -> None:
         self.title, self.total = title, total
-        self.bar = tqdm(total=total, desc=title, unit=" epochs", disable=not sys.stderr.isatty(), bar_format=_FORMAT)
+
+    def __enter__(self) -> EpochProgress:
+        self.bar = tqdm(total=self.total, desc=self.title, disable=not sys.stderr.isatty(), bar_format=BAR)
+        self._redirected = logging_redirect_tqdm()
+        self._redirected.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._redirected.__exit__(kind, error, trace)
+        self.bar.close()
 
     def __call__(self, epochs: float, record: dict[str, float] | None) -> None:
+        """`epochs` done so far; `record` is what an epoch that has just ended measured."""
         self.bar.update(round(epochs - self.bar.n, 3))
         if record is None:
             return
         for alarm in alarms(record):
-            self.bar.write(f"{self.title}: epoch {epochs:.0f}: warning: {alarm}")
+            log.warning("%s: epoch %.0f: warning: %s", self.title, epochs, alarm)
         line = ", ".join(f"{name} {record[name]:.4g}" for name in ("loss", "val_mae", "val_rmse") if name in record)
-        if self.bar.disable:
-            print(f"{self.title}: epoch {epochs:.0f} of {self.total}: {line}, {record['seconds']:.1f} s", flush=True)
-        else:
-            self.bar.set_postfix_str(line)
+        self.bar.set_postfix_str(line)
+        level = logging.INFO if self.bar.disable else logging.DEBUG  # a bar shows it already
+        log.log(level, "%s: epoch %.0f of %d: %s, %.1f s", self.title, epochs, self.total, line, record["seconds"])
 
-    def close(self) -> None:
-        self.bar.close()
+
+def describe_training(state: dict[str, Any], prepared: Prepared) -> dict[str, Any]:
+    """How a run went, for its record. `state` is the last one of `components.training.fit`."""
+    history: list[dict[str, float]] = state["history"]
+    best = state["best"]["epoch"]
+    return {
+        "epochs": state["epoch"],
+        "best_epoch": best,
+        "resolution": _image_size(prepared),
+        "parameters": sum(value.numel() for name, value in state["model"].items() if name.startswith("counter.")),
+        "alarms": alarms(history[best - 1]),
+        "alarmed_epochs": [each["epoch"] for each in history if alarms(each)],
+        "seconds": round(sum(each["seconds"] for each in history), 1),
+    }
+
+
+def _image_size(prepared: Prepared) -> str:
+    """The prepared images' width and height: `256 x 192`, or their ranges."""
+    sides = ({row.width for row in prepared.rows}, {row.height for row in prepared.rows})
+    return " x ".join(f"{min(side)}" if len(side) == 1 else f"{min(side)}-{max(side)}" for side in sides)

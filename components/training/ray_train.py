@@ -1,12 +1,13 @@
 """Ray Train around `fit`: one or many workers, CPU or GPU, gloo or NCCL, found by itself.
 
-A run's name is the fingerprint of its params, data and code. Ray resumes a name by itself: after a killed worker, and
-when the same run is asked for again after a killed driver. A changed run has another name and starts afresh."""
+A run's name is the fingerprint of its params, data and code. Ray resumes a run of the same name by itself: after a
+killed worker and, when it is started again, after a killed driver. A changed run has another name and starts afresh."""
 
 from __future__ import annotations
 
 import logging
 import os
+import socket
 import tempfile
 import threading
 import time
@@ -20,40 +21,46 @@ import ray
 import ray.train
 import torch
 from pyarrow import fs
+from ray.exceptions import AuthenticationError
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer, get_device
 from ray.util.queue import Queue
 from torch import Tensor, distributed
 
-from components.config.resolve import Plan
+from components.config.resolve import Plan, read_plan
 from components.errors import UserError
-from components.training.assemble import assemble, samples
-from components.training.fit import DivergedError, Record, State, World, fit
+from components.training.assemble import TrainingData, assemble, open_data, samples
+from components.training.fit import Communicator, DivergedError, Record, State, fit
 
 STATE = "state.pt"
-SILENCE = 1.0  # seconds between two words about progress within an epoch
-Progress = Callable[[float, Record | None], None]
+PROGRESS_INTERVAL = 1.0  # seconds between two reports of progress within an epoch
+REACHABLE = 10.0  # seconds in which a cluster's address must answer
+SOCKET_PATH = 107  # bytes: the longest path of a Unix socket
+SOCKET_NAME = "session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"  # as long as Ray's can be
+OnProgress = Callable[[float, Record | None], None]
+
+log = logging.getLogger(__name__)
 
 
-class Group(World):
+class RayCommunicator(Communicator):
     """The workers of a Ray Train run."""
 
     def __init__(self) -> None:
         self.rank, self.size = distributed.get_rank(), distributed.get_world_size()
 
-    def sum_(self, tensors: list[Tensor]) -> None:
+    def all_reduce_(self, tensors: list[Tensor]) -> None:
         """One exchange for all tensors, end to end; tensors on the CPU travel by way of the device."""
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors]).to(get_device())
         distributed.all_reduce(flat)
         for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(part.view_as(tensor))
 
-    def gather(self, items: list) -> list:
+    def all_gather(self, items: list[Any]) -> list[Any]:
         shares: list[Any] = [None] * self.size
         distributed.all_gather_object(shares, items)
         return [item for share in shares for item in share]
 
-    def same_(self, tensors: list[Tensor]) -> None:
+    def broadcast_(self, tensors: list[Tensor]) -> None:
         for tensor in tensors:
             distributed.broadcast(tensor.data, src=0)
 
@@ -67,7 +74,9 @@ class _Trainer(TorchTrainer):
 
 @contextmanager
 def cluster() -> Iterator[None]:
-    """The Ray cluster that RAY_ADDRESS names, or one of this machine's own for the time of the block."""
+    """The Ray cluster that RAY_ADDRESS names, or one of this machine's own for the time of the block.
+
+    Raises UserError, which names the cause, where Ray does not start or is not to be reached."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # a thread that waits for others leaves its core to them
     os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")  # a busy machine needs more than Ray's 30
@@ -75,51 +84,94 @@ def cluster() -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    _start()
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address := os.environ.get("RAY_ADDRESS"):
+        _check_reachable(address)
+    else:
+        options |= {"address": "local", "include_dashboard": False, "object_store_memory": 2 * 10**8}
+        options |= _short_temporary_folder()
+    try:
+        ray.init(**options)
+    except TypeError:  # ours
+        raise
+    except Exception as error:  # Ray raises errors of any type here
+        raise UserError(explain_start(error)) from error
     try:
         yield
     finally:
         ray.shutdown()
 
 
-def _start() -> None:
-    """Raises OSError: Ray is not to be reached, or did not start."""
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(**quiet)
+def explain_start(error: Exception) -> str:
+    """Why Ray did not start, or could not be reached, and what to do about it."""
+    cause = str(error).strip() or type(error).__name__
+    lower = cause.lower()
+    file = Path(error.filename) if isinstance(error, OSError) and error.filename else None
+    if file and file.is_relative_to(Path.home()):
+        remedy = f"Ray keeps a token in {Path.home() / '.ray'}: set HOME to a folder that can be written"
+    elif isinstance(error, AuthenticationError) or "token" in lower:
+        remedy = "the cluster wants a token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to the one it was started with"
+    elif "af_unix path length" in lower:
+        remedy = "set RAY_TMPDIR to a folder with a short path"
+    elif "address already in use" in lower or " port " in f" {lower} ":
+        remedy = "end what listens on that port, or choose another"
+    elif "timed out" in lower or "timeout" in lower:
+        remedy = "give the same command again when this machine is less busy"
+    elif file:
+        remedy = "Ray keeps its sockets and logs there: make it writable, or set RAY_TMPDIR to another folder"
+    else:
+        remedy = "what Ray wrote about it lies in session_latest/logs below RAY_TMPDIR, by default /tmp/ray"
+    return f"Ray did not start ({cause}): {remedy}"
+
+
+def _short_temporary_folder() -> dict[str, str]:
+    """Where Ray is to put its sockets, if the path of the usual folder is too long for one."""
+    usual = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
+    if len(f"{usual}/ray/{SOCKET_NAME}") <= SOCKET_PATH:
+        return {}
+    short = f"/tmp/ray-{os.getuid()}"
+    log.info("Ray's sockets go to %s: the path of %s is too long for them", short, usual)
+    return {"_temp_dir": short}
+
+
+def _check_reachable(address: str) -> None:
+    """Raises UserError where nothing answers at a host and port; Ray itself would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdecimal():
         return
     try:
-        ray.init("local", **quiet, include_dashboard=False, object_store_memory=2 * 10**8)
-    except Exception as error:  # Ray raises just that where the machine is too busy to start it within 30 s
-        what_to_do = "give the same command again when this machine is less busy"
-        raise OSError(f"Ray did not start ({error}): {what_to_do}") from None
+        socket.create_connection((host, int(port)), timeout=REACHABLE).close()
+    except OSError as error:
+        raise UserError(
+            f"RAY_ADDRESS={address}: nothing answers there ({error}); start the cluster first, or unset RAY_ADDRESS to "
+            "train on this machine alone"
+        ) from None
 
 
 def train(
-    plan: Plan, seed: int, prepared: Path, maps: Path, *, storage: str, name: str, progress: Progress
+    plan: Plan, seed: int, data: TrainingData, *, storage: str, name: str, on_progress: OnProgress
 ) -> tuple[State, str]:
     """Train one run, or go on with it; returns its last state, and what the counter started from.
 
-    `storage` is a folder or any address that pyarrow opens, such as `s3://bucket/path`; `progress` hears of the epochs
-    done so far, and of each epoch's record. Raises UserError for what a user can mend, if possible before Ray is
-    asked, and ray.train.TrainingFailedError after three lost workers."""
+    `storage` is a folder or any address that pyarrow opens, such as `s3://bucket/path`; `on_progress` gets the epochs
+    done so far, and the record of each epoch that ends. Raises UserError for what a user can mend, if possible before
+    Ray is asked, and ray.train.TrainingFailedError after three lost workers."""
     model = assemble(plan, seed)
-    model.counter.start()
-    samples(plan, seed, prepared, maps, model.stride)
-    workers = plan.training.workers
-    filesystem, root = opened(storage)
-    with cluster(), _listening(progress) as (queue, mistakes):
+    model.counter.load_pretrained()
+    samples(plan, seed, data, model.stride)
+    filesystem, root = open_filesystem(storage)
+    with cluster(), _listening(on_progress) as (queue, mistakes):
         result = _Trainer(
-            _work,
+            train_loop_per_worker,
             train_loop_config={
-                "plan": plan,
+                "plan": plan.plain(),
                 "seed": seed,
                 "root": Path.cwd(),
-                "prepared": prepared.resolve(),
-                "maps": maps.resolve(),
+                "prepared": data.prepared_folder.resolve(),
+                "maps": data.maps_folder.resolve(),
                 "queue": queue,
             },
-            scaling_config=_scaling(workers),
+            scaling_config=_scaling(plan.training.workers),
             run_config=RunConfig(
                 name=name,
                 storage_path=root,
@@ -132,23 +184,24 @@ def train(
         raise UserError(mistakes[0])
     assert result.checkpoint is not None
     saved = read_state(result.checkpoint)
-    return saved["state"], saved["started_from"]
+    return saved["state"], str(saved["started_from"])
 
 
 def forget(storage: str, name: str) -> None:
     """Remove the state of what has ended: its results are elsewhere by now."""
-    filesystem, root = opened(storage)
+    filesystem, root = open_filesystem(storage)
     filesystem.delete_dir(f"{root}/{name}")
 
 
-def opened(storage: str) -> tuple[fs.FileSystem, str]:
+def open_filesystem(storage: str) -> tuple[fs.FileSystem, str]:
     """The filesystem of an address or a folder, and the path on it. Raises UserError for another kind of address."""
     if "://" not in storage:
-        return fs.FileSystem.from_uri(str(Path(storage).expanduser().resolve()))
+        storage = Path(storage).expanduser().resolve().as_uri()
     try:
-        return fs.FileSystem.from_uri(storage)
+        filesystem, path = fs.FileSystem.from_uri(storage)
     except pa.ArrowInvalid as error:
         raise UserError(f"DOTFIELD_STORAGE: {error}; give a folder, or an address such as s3://bucket/path") from None
+    return filesystem, str(path)
 
 
 def _scaling(workers: int) -> ScalingConfig:
@@ -167,55 +220,67 @@ def share_of_cpus(parts: int, option: str) -> int:
     return max(1, min(sum(nodes) // parts, *(cpus for cpus in nodes if cpus)))
 
 
-def _work(config: dict[str, Any]) -> None:
+def train_loop_per_worker(config: dict[str, Any]) -> None:
     """What each worker does."""
     os.chdir(config["root"])  # Ray changes it; a relative path in params means the same here as in the driver
-    plan, seed, queue = config["plan"], config["seed"], config["queue"]
+    plan, seed, queue = read_plan(config["plan"], "plan"), config["seed"], config["queue"]
     torch.set_num_threads(max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1))))
     model = assemble(plan, seed)
     latest = ray.train.get_checkpoint()
-    saved: dict[str, Any] = read_state(latest) if latest else {"state": None, "started_from": model.counter.start()}
-    world = Group()
+    saved: dict[str, Any] = (
+        read_state(latest) if latest else {"state": None, "started_from": model.counter.load_pretrained()}
+    )
+    communicator = RayCommunicator()
 
     def report(record: Record, state: State) -> None:
         with tempfile.TemporaryDirectory() as folder:
             checkpoint = None
-            if world.rank == 0:
+            if communicator.rank == 0:
                 torch.save(saved | {"state": state}, Path(folder) / STATE)
                 checkpoint = Checkpoint.from_directory(folder)
                 queue.put((record["epoch"], record))
             ray.train.report({"epoch": record["epoch"]}, checkpoint=checkpoint)
 
-    told = time.monotonic()
+    last_report = time.monotonic()
 
-    def tick(epochs: float) -> None:
-        nonlocal told
-        if world.rank == 0 and time.monotonic() - told > SILENCE:
-            told = time.monotonic()
+    def on_progress(epochs: float) -> None:
+        nonlocal last_report
+        if communicator.rank == 0 and time.monotonic() - last_report > PROGRESS_INTERVAL:
+            last_report = time.monotonic()
             queue.put((epochs, None))
 
-    training, validation = samples(plan, seed, config["prepared"], config["maps"], model.stride)
+    training, validation = samples(plan, seed, open_data(config["prepared"], config["maps"]), model.stride)
     model.to(get_device())
     try:
-        fit(model, training, validation, plan.training, report=report, state=saved["state"], world=world, tick=tick)
-    except DivergedError as mistake:  # on every worker, and after every restart again: said once, not retried
+        fit(
+            model,
+            training,
+            validation,
+            plan.training,
+            report=report,
+            state=saved["state"],
+            communicator=communicator,
+            on_progress=on_progress,
+        )
+    except DivergedError as mistake:  # on every worker, and after every restart again: reported once, not retried
         queue.put((None, str(mistake)))
 
 
 def read_state(checkpoint: Any) -> dict[str, Any]:
     with checkpoint.as_directory() as folder:
-        return torch.load(Path(folder) / STATE, map_location="cpu", weights_only=True)
+        state: dict[str, Any] = torch.load(Path(folder) / STATE, map_location="cpu", weights_only=True)
+    return state
 
 
 @contextmanager
-def _listening(progress: Progress) -> Iterator[tuple[Queue, list[str]]]:
-    """A queue on the cluster whose messages reach `progress` here, and the mistakes that workers sent through it."""
+def _listening(on_progress: OnProgress) -> Iterator[tuple[Queue, list[str]]]:
+    """A queue on the cluster whose messages reach `on_progress` here, and the mistakes that workers sent through it."""
     queue, mistakes = Queue(actor_options={"num_cpus": 0}), []
 
     def listen() -> None:
         while (message := queue.get()) is not None:
-            epochs, said = message
-            mistakes.append(said) if epochs is None else progress(epochs, said)
+            epochs, content = message
+            mistakes.append(content) if epochs is None else on_progress(epochs, content)
 
     thread = threading.Thread(target=listen, daemon=True)
     thread.start()

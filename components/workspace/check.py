@@ -6,61 +6,77 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from components.config import plugins
-from components.config.resolve import check_loss, plan, training_options, with_values
+from components.config.resolve import Kind, check_loss, resolve, training_options
 from components.config.study import Search, Study
 from components.errors import UserError
-from components.publish import published
 
 
-def mistakes(study: Study, file: str) -> list[str]:
-    """What is wrong, a line each, with the file and the key."""
-    return [f"{file}: {line}" for said in _all(study) for line in said.splitlines()]
+def find_mistakes(study: Study, file: str, published_keys: set[str], published_sections: set[str]) -> list[str]:
+    """Every mistake of a study, a line each, which names `file` and the key.
 
-
-def _all(study: Study) -> Iterator[str]:
-    for name, entry in study.datasets.items():
-        yield from _said(plugins.resolve, "dataset", entry.source, f"datasets.{name}.source")
-    for name, drawn in study.maps.items():
-        yield from _said(plugins.resolve, "drawn map", drawn.kernel, f"maps.{name}.kernel")
-    wrong = {name: [*_experiment(study, name)] for name in study.experiments}
-    for lines in wrong.values():
-        yield from lines
+    `published_keys` and `published_sections` are those of the published figures: what `published` of an experiment, and
+    of the study's `publish`, may be."""
+    maps = {name: [*_check_map(study, name)] for name in study.maps}
+    experiments = {name: [*_check_experiment(study, name, published_keys)] for name in study.experiments}
+    mistakes = [text for texts in (_check_datasets(study), *maps.values(), *experiments.values()) for text in texts]
     for name, search in study.searches.items():
-        if not wrong[search.experiment]:
-            yield from _said(_check_search, study, name, search)
-    if study.publish.published:
-        yield from _said(published.section, study.publish.published)
+        if not experiments[search.experiment] and not maps[study.experiments[search.experiment].annotation]:
+            mistakes += _mistakes(_check_search, study, name, search)
+    section = study.publish.published
+    if section and section not in published_sections:
+        mistakes.append(f"publish.published: there is no section {section!r}; sections: {_listed(published_sections)}")
+    return [f"{file}: {line}" for text in dict.fromkeys(mistakes) for line in text.splitlines()]
 
 
-def _experiment(study: Study, name: str) -> Iterator[str]:
+def _check_datasets(study: Study) -> Iterator[str]:
+    for name, entry in study.datasets.items():
+        yield from _mistakes(plugins.resolve, "dataset", entry.source, f"datasets.{name}.source")
+
+
+def _check_map(study: Study, name: str) -> Iterator[str]:
+    yield from _mistakes(plugins.resolve, "drawn map", study.maps[name].kernel, f"maps.{name}.kernel")
+
+
+def _check_experiment(study: Study, name: str, published_keys: set[str]) -> Iterator[str]:
+    """A counter that is the study's own is named as such: every experiment has the same mistake in it."""
     experiment, where = study.experiments[name], f"experiments.{name}"
-    for family, choice in (("counter", experiment.counter), ("density map", experiment.density_map)):
-        key = family.replace(" ", "_")
-        yield from _said(plugins.resolve, family, choice, f"{where}.{key}", experiment.preset)
-    yield from _said(check_loss, experiment, where)
-    yield from _said(training_options, study, experiment, f"{where}.training")
-    yield from _said(_check_published, study, name)
+    choices = {
+        "counter": ("counter" if experiment.counter == study.counter else f"{where}.counter", experiment.counter),
+        "density map": (f"{where}.density_map", experiment.density_map),
+        "loss": (f"{where}.loss", experiment.loss),
+    }
+    wrong = {
+        family: [*_mistakes(plugins.resolve, family, choice, place, experiment.preset)]
+        for family, (place, choice) in choices.items()
+    }
+    for texts in wrong.values():
+        yield from texts
+    if not wrong["loss"]:
+        loss = Kind(experiment.loss.kind, plugins.resolve("loss", experiment.loss, where, experiment.preset))
+        yield from _mistakes(check_loss, loss, experiment.density_map.kind, where)
+    yield from _mistakes(training_options, experiment, f"{where}.training")
+    key = experiment.published
+    if key and key not in published_keys:
+        yield f"{where}.published: there is no row {key!r}; rows: {_listed(published_keys)}"
 
 
 def _check_search(study: Study, name: str, search: Search) -> None:
-    base = plan(study, search.experiment)
+    """Raises UserError where a value that the search may draw is not allowed."""
+    experiment = study.experiments[search.experiment]
+    kernel = study.maps[experiment.annotation].kernel
+    plan = resolve(experiment, kernel, study.study, search.experiment, f"experiments.{search.experiment}")
     for key, dimension in search.space.items():
         for value in dimension.examples():
-            with_values(base, {key: value}, f"searches.{name}.space")
+            plan.with_values({key: value}, f"searches.{name}.space")
 
 
-def _check_published(study: Study, name: str) -> None:
-    key = study.experiments[name].published
-    keys = {row.key for row in published.rows()}
-    if key and key not in keys:
-        raise UserError(
-            f"experiments.{name}.published: there is no row {key!r}; rows: {', '.join(sorted(keys - {''}))}"
-        )
-
-
-def _said(check: Callable[..., Any], *arguments: Any) -> Iterator[str]:
-    """What a check says is wrong, or nothing."""
+def _mistakes(check: Callable[..., Any], *arguments: Any) -> Iterator[str]:
+    """What a check says is wrong: nothing, or the text of its UserError."""
     try:
         check(*arguments)
     except UserError as error:
         yield str(error)
+
+
+def _listed(names: set[str]) -> str:
+    return ", ".join(sorted(filter(None, names)))

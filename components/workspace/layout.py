@@ -1,4 +1,4 @@
-"""Where a study's files lie: the only place that knows the pipeline's paths. All are relative to the project's root."""
+"""Where files lie, and what they are called: the only place that knows. Paths are relative to the project's root."""
 
 from __future__ import annotations
 
@@ -7,62 +7,156 @@ from pathlib import Path
 
 PARAMS = Path("params")
 OUT = Path("out")
+STATE = Path(".dotfield")  # locks, logs, and the state of unfinished work unless DOTFIELD_STORAGE says otherwise
+LOCK_FILE = Path("requirements.lock")
 DEMO = "demo"  # the study whose pipeline is the dvc.yaml at the root
+STUDY_FILE = "study.yaml"
+
+
+@dataclass(frozen=True)
+class PreparedPaths:
+    """One prepared data set. `images` and `regions` are packs; the two reports hold the same."""
+
+    folder: Path
+
+    @property
+    def manifest(self) -> Path:
+        return self.folder / "manifest.parquet"
+
+    @property
+    def images(self) -> Path:
+        return self.folder / "images"
+
+    @property
+    def regions(self) -> Path:
+        return self.folder / "regions"
+
+    @property
+    def report_json(self) -> Path:
+        return self.folder / "report.json"
+
+    @property
+    def report_markdown(self) -> Path:
+        return self.folder / "report.md"
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """One trained run: an experiment with one seed."""
+
+    folder: Path
+
+    @property
+    def record(self) -> Path:
+        """What the run is and how it went, as JSON: written last, so a folder that has it is complete."""
+        return self.folder / "run.json"
+
+    @property
+    def metrics(self) -> Path:
+        """A row for each epoch."""
+        return self.folder / "metrics.csv"
+
+    @property
+    def best(self) -> Path:
+        """Weights of the epoch with the smallest MAE on the validation images."""
+        return self.folder / "best.safetensors"
+
+    @property
+    def last(self) -> Path:
+        return self.folder / "last.safetensors"
+
+    @property
+    def curves(self) -> Path:
+        return self.folder / "curves.png"
+
+    @property
+    def predictions(self) -> Path:
+        return self.folder / "predictions.png"
+
+
+@dataclass(frozen=True)
+class SearchPaths:
+    """One search over an experiment's options."""
+
+    folder: Path
+
+    @property
+    def trials(self) -> Path:
+        return self.folder / "trials.parquet"
+
+    @property
+    def best(self) -> Path:
+        return self.folder / "best.yaml"
 
 
 @dataclass(frozen=True)
 class Layout:
+    """The files of one study."""
+
     study: str
     shown: str = "published"  # the folder of tables, figures and report
 
     @property
-    def so_far(self) -> Layout:
-        """The same files, with a place outside the pipeline for what is published by hand of a study half run."""
-        return Layout(self.study, "so-far")
+    def preview(self) -> Layout:
+        """The same study, with a folder outside the pipeline for the tables of what was run so far."""
+        return Layout(self.study, "preview")
 
     @property
     def params(self) -> Path:
-        return PARAMS / self.study / "study.yaml"
+        return PARAMS / self.study / STUDY_FILE
 
     @property
     def pipeline(self) -> Path:
         return Path("dvc.yaml") if self.study == DEMO else PARAMS / self.study / "dvc.yaml"
 
     @property
+    def pipeline_lock(self) -> Path:
+        return self.pipeline.with_name("dvc.lock")
+
+    @property
     def out(self) -> Path:
         return OUT / self.study
 
-    def prepared(self, dataset: str) -> Path:
-        """manifest.parquet, images/ (a pack), report.json and report.md: what was wrong with the data."""
-        return self.out / "prepared" / dataset
+    @property
+    def all_settings(self) -> Path:
+        return self.out / "settings"
+
+    def settings(self, family: str, name: str) -> Path:
+        """What the study says of one entry of datasets, maps, experiments or searches, and nothing else."""
+        return self.all_settings / family / f"{name}.yaml"
+
+    def prepared(self, dataset: str) -> PreparedPaths:
+        return PreparedPaths(self.out / "prepared" / dataset)
 
     def maps(self, name: str) -> Path:
         """A pack of float32 maps (h, w), people per 4 x 4 px cell, by the manifest's numbers."""
         return self.out / "maps" / name
 
     def runs(self, experiment: str) -> Path:
+        """A folder for each seed."""
         return self.out / "runs" / experiment
 
-    def run(self, experiment: str, seed: int) -> Path:
-        """params.yaml, manifest.json, metrics.csv, curves.png, predictions.png, best.safetensors, last.safetensors."""
-        return self.runs(experiment) / f"seed-{seed}"
+    def run(self, experiment: str, seed: int) -> RunPaths:
+        return RunPaths(self.runs(experiment) / f"seed-{seed}")
 
     def scores(self, experiment: str) -> Path:
-        """One Parquet row per seed and test image."""
+        """A Parquet row for each seed and test image."""
         return self.out / "scores" / f"{experiment}.parquet"
 
-    def search(self, name: str) -> Path:
-        """trials.parquet, best.yaml."""
-        return self.out / "searches" / name
+    def search(self, name: str) -> SearchPaths:
+        return SearchPaths(self.out / "searches" / name)
 
     @property
     def published(self) -> Path:
-        """report.html, summary.txt, tables/, figures/."""
         return self.out / self.shown
 
     @property
-    def results(self) -> Path:
-        return self.published / "tables" / "results.md"
+    def tables(self) -> Path:
+        return self.published / "tables"
+
+    @property
+    def figures(self) -> Path:
+        return self.published / "figures"
 
     @property
     def report(self) -> Path:
@@ -72,3 +166,6 @@ class Layout:
     def summary(self) -> Path:
         """The results as plain text, and where report and tables are: what a person sees at the end."""
         return self.published / "summary.txt"
+
+    def log(self, stage: str, *entries: str) -> Path:
+        return STATE / "logs" / self.study / f"{'-'.join((stage, *entries))}.log"

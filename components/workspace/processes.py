@@ -1,60 +1,101 @@
-"""What the command lines of all stages share: names in, one clear line out for a mistake, an end with the parent."""
+"""How commands end: in one line for a user's mistake, with a traceback for ours, and together with what they started.
+
+Used by the stages, the command line and the flows."""
 
 from __future__ import annotations
 
 import errno
 import inspect
+import logging
 import os
+import signal
+import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
 
 import psutil
 
-from components.config.study import Study, load_study
 from components.errors import UserError
 from components.workspace.layout import Layout
 
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+TRACEBACK = "DOTFIELD_TRACEBACK"  # environment variable: show the traceback of a user's mistake too
 SHELLS = {"sh", "bash", "dash", "zsh", "fish"}
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+PATIENCE = 10.0  # seconds between TERM and KILL
+
+MISTAKE, INTERRUPTED = 2, 128 + signal.SIGINT  # exit codes
 
 
-def run(stage: Callable[..., None], *names: str) -> None:
-    """Run `python -m components.stages.<stage> STUDY [ENTRY]`: `stage` gets (study, layout, *entries).
+def run_stage(stage: Callable[..., None], *entries: str) -> None:
+    """Run `python -m components.stages.<stage> STUDY [ENTRY]`: `stage` gets the study's layout and the entries' names.
 
-    UserError is the user's, OSError the machine's: one line on stderr and exit code 2, without a traceback."""
-    own_name = inspect.getmodulename(inspect.getfile(stage))  # not __module__: under `python -m` that is __main__
-    if len(sys.argv) - 1 != len(names):
-        sys.exit(f"usage: python -m components.stages.{own_name} {' '.join(name.upper() for name in names)}")
-    _end_with_parent()
+    What it logs goes to the terminal and to a file of its own."""
+    name = inspect.getmodulename(inspect.getfile(stage)) or ""  # not __module__: under `python -m` that is __main__
+    if len(sys.argv) != 2 + len(entries):
+        sys.exit(f"usage: python -m components.stages.{name} {' '.join(each.upper() for each in ('study', *entries))}")
+    study, *names = sys.argv[1:]
+    layout = Layout(study)
+    end_with_parent()
+
+    def command() -> None:
+        configure_logging(layout.log(name, *names))
+        stage(layout, *names)
+
+    call(name, command)
+
+
+def call(name: str, command: Callable[[], object]) -> None:
+    """Run a command, and end this process as the command ended.
+
+    A `UserError`, and a disk or a permission that the machine refuses, is one line on standard error and exit code 2;
+    Ctrl-C is one line and 130. Any other exception is a bug: a traceback and exit code 1."""
     try:
-        layout = Layout(sys.argv[1])
-        stage(load_study(layout.params), layout, *sys.argv[2:])
-    except (UserError, OSError) as error:
-        print(f"{own_name}: {in_words(error)}", file=sys.stderr)
-        sys.exit(2)
+        command()
     except KeyboardInterrupt:
-        print(f"{own_name}: stopped; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
+        sys.stderr.write(f"{name}: stopped; the same command goes on from here\n")
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        text = format_error(error)
+        if text is None or os.environ.get(TRACEBACK):
+            raise
+        sys.stderr.write(f"{name}: {text}\n")
+        sys.exit(MISTAKE)
 
 
-def in_words(error: UserError | OSError) -> str:
-    """What went wrong; of a full disk, also what to do."""
-    if isinstance(error, OSError) and error.errno in FULL:
+def format_error(error: Exception) -> str | None:
+    """What a user reads of an error that he can mend; None for any other."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
         return f"{error}: free some space, then give the same command again; what is finished is kept"
-    return str(error)
+    if isinstance(error, OSError) and error.errno in REFUSED:
+        return f"{error}: make it readable and writable for this user, then give the same command again"
+    return None
 
 
-def entry(entries: dict, name: str, where: str, study: Study):
-    """The named entry of a section of the study. Raises UserError with the names that there are."""
-    if name not in entries:
-        raise UserError(f"{study.study}: {where} has no {name!r}; it has {', '.join(sorted(entries)) or 'none'}")
-    return entries[name]
+def configure_logging(file: Path | None = None) -> None:
+    """Send what the project logs to standard output, and with times and levels to a file."""
+    root = logging.getLogger()
+    root.setLevel(logging.WARNING)  # of other libraries
+    for ours in ("components", "__main__"):  # under `python -m` a stage's own module is __main__
+        logging.getLogger(ours).setLevel(logging.INFO)
+    terminal = logging.StreamHandler(sys.stdout)
+    terminal.setFormatter(logging.Formatter("%(message)s"))
+    root.handlers = [terminal]
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        written = logging.FileHandler(file)
+        written.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        root.addHandler(written)
 
 
-def _end_with_parent() -> None:
-    """A killed `dvc repro` leaves its command running; this one watches the process that asked for it, and ends too."""
+def end_with_parent() -> None:
+    """End this process when the one that asked for it is gone: a killed `dvc repro` leaves its commands running."""
     parent = psutil.Process().parent()
     while parent and parent.name() in SHELLS and parent.parent():
         parent = parent.parent()
@@ -64,9 +105,56 @@ def _end_with_parent() -> None:
     def watch() -> None:
         while parent.is_running() and parent.status() != psutil.STATUS_ZOMBIE:
             time.sleep(1)
-        print("the process that started this stage is gone: stopping", file=sys.stderr, flush=True)
+        sys.stderr.write("the process that started this stage is gone: stopping\n")
         for child in psutil.Process().children(recursive=True):
-            child.terminate()
-        os._exit(143)
+            with suppress(psutil.NoSuchProcess):
+                child.terminate()
+        os._exit(128 + signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True, name="end-with-parent").start()
+
+
+def exit_on_sigterm() -> None:
+    """Let TERM end this process as an exception does, so that what it started is ended too."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+
+def wait_or_end(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> int:
+    """The exit code of a child process; whatever ends the waiting ends the child and all that it started."""
+    try:
+        return process.wait()
+    except BaseException as ending:
+        if isinstance(ending, KeyboardInterrupt):  # a terminal's Ctrl-C reached the child too, which ends in order
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(PATIENCE)
+        end_tree(process)
+        raise
+
+
+def end_tree(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
+    """TERM to a child process and everything below it; KILL to what is left of them after `PATIENCE` seconds."""
+    with suppress(psutil.NoSuchProcess):
+        tree = psutil.Process(process.pid).children(recursive=True)
+        with suppress(ProcessLookupError):
+            process.terminate()
+        _signal(tree, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=PATIENCE)
+        _, left = psutil.wait_procs(tree, timeout=PATIENCE)
+        _signal(left, signal.SIGKILL)
+        if process.poll() is None:
+            process.kill()
+    process.wait()
+
+
+def python_environment() -> dict[str, str]:
+    """The environment for commands that say `python`, as `dvc.yaml` does: this Python comes first on PATH."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    quiet = {"DVC_NO_ANALYTICS": "1", "RAY_USAGE_STATS_ENABLED": "0", "DO_NOT_TRACK": "1"}
+    return os.environ | quiet | {"PATH": path}
+
+
+def _signal(processes: Iterable[psutil.Process], number: int) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(number)

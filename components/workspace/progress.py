@@ -1,7 +1,8 @@
-"""Progress of long work: a bar on a terminal, a few plain lines elsewhere."""
+"""Progress of long work: a bar on a terminal, a few lines in the log elsewhere."""
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
@@ -10,8 +11,10 @@ from tqdm import tqdm
 
 T = TypeVar("T")
 
+log = logging.getLogger(__name__)
 
-def shown(items: Iterable[T], title: str, total: int, unit: str) -> Iterator[T]:
+
+def progress(items: Iterable[T], title: str, total: int, unit: str) -> Iterator[T]:
     """The items, and how many of them are done."""
     if sys.stderr.isatty():
         yield from tqdm(items, title, total, unit=f" {unit}")
@@ -20,4 +23,4 @@ def shown(items: Iterable[T], title: str, total: int, unit: str) -> Iterator[T]:
     for done, item in enumerate(items, start=1):
         yield item
         if done % step == 0 or done == total:
-            print(f"{title}: {done} of {total} {unit}", flush=True)
+            log.info("%s: %d of %d %s", title, done, total, unit)

@@ -17,6 +17,7 @@ import httpx
 import psutil
 import pytest
 
+from components.workspace.processes import end_tree
 from flows import dvc
 from tests import stand_in
 from tests.conftest import ROOT
@@ -53,7 +54,7 @@ def repository(folder: Path, stages: dict) -> Path:
 def serverless(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """An environment in which Prefect has a home of its own and starts a temporary server."""
     home = tmp_path_factory.mktemp("prefect")
-    return stand_in.ENVIRONMENT | {"PREFECT_HOME": str(home), "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+    return stand_in.ENVIRONMENT | {"PREFECT_HOME": str(home), "PYTHONPATH": f".{os.pathsep}{ROOT}", "NO_COLOR": "1"}
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +84,7 @@ class running:  # noqa: N801 - reads as a statement
         return self.process
 
     def __exit__(self, *_: object) -> None:
-        dvc.end(self.process)
+        end_tree(self.process)
 
 
 def until(true, seconds: float = 120) -> None:
@@ -117,7 +118,7 @@ def test_stages_come_from_dvc_each_after_its_needs(monkeypatch: pytest.MonkeyPat
     addresses = [stage.address for stage in stages]
     assert sorted(addresses) == sorted(listed)
     assert all(addresses.index(need) < place for place, stage in enumerate(stages) for need in stage.after)
-    assert set(stages[-1].after) == set(addresses) - {"publish"}
+    assert set(stages[-1].after) == set(addresses) - {"resolve", "publish"}
 
 
 def test_a_failing_stage_fails_the_flow_with_its_name_and_last_lines(
@@ -210,7 +211,7 @@ def test_a_worker_runs_the_nightly_deployment_and_cancelling_ends_its_stage(
         assert state(served, run) == "COMPLETED", (folder / "log").read_text()
         assert artifact(served, "demo-results") == TABLE
 
-        (folder / "dvc.yaml").write_text(stand_in.pipeline(SLEEPING))
+        stand_in.write_stages(folder, SLEEPING)
         run = post(served, f"deployments/{deployment}/create_flow_run")["id"]
         sleeper = psutil.Process(stand_in.pid(folder / "pid"))
         stopped = [sleeper.parent(), sleeper, *sleeper.children()]

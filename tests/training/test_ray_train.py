@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -18,9 +19,10 @@ import torch
 from moto.server import ThreadedMotoServer
 
 from components.config.resolve import Plan
+from components.errors import UserError
 from components.evaluation.score import score
 from components.training import ray_train
-from components.training.assemble import assemble, samples
+from components.training.assemble import assemble, open_data, samples
 from components.training.fit import fit
 from tests import crowds
 from tests.conftest import ROOT
@@ -68,15 +70,15 @@ def plain(plan: Plan, made: tuple[Path, Path]) -> dict:
     torch.set_num_threads(CPUS)
     try:
         model = assemble(plan, 0)
-        training, validation = samples(plan, 0, *made, model.stride)
+        training, validation = samples(plan, 0, open_data(*made), model.stride)
         return fit(model, training, validation, plan.training, report=lambda record, state: None)
     finally:
         torch.set_num_threads(threads)
 
 
 def trained(plan: Plan, made: tuple[Path, Path], storage: object, progress: Callable | None = None) -> dict:
-    heard = progress or (lambda epochs, record: None)
-    return ray_train.train(plan, 0, *made, storage=str(storage), name="run", progress=heard)[0]
+    on_progress = progress or (lambda epochs, record: None)
+    return ray_train.train(plan, 0, open_data(*made), storage=str(storage), name="run", on_progress=on_progress)[0]
 
 
 def assert_same(first: dict, second: dict) -> None:
@@ -113,21 +115,22 @@ def test_a_run_goes_on_after_its_worker_was_killed_and_ends_bit_for_bit_the_same
 
 
 DRIVER = """
-import sys
+import json, sys
 from pathlib import Path
-from components.training import distributed
-from components.config.resolve import Plan
-plan = Plan.model_validate_json(sys.argv[1])
-said = lambda epochs, record: print(record["epoch"], flush=True) if record else None
+from components.config.resolve import read_plan
+from components.training import ray_train
+from components.training.assemble import open_data
+plan, data = read_plan(json.loads(sys.argv[1]), "plan"), open_data(Path(sys.argv[2]), Path(sys.argv[3]))
+show = lambda epochs, record: print(record["epoch"], flush=True) if record else None
 with ray_train.cluster():
-    ray_train.train(plan, 0, Path(sys.argv[2]), Path(sys.argv[3]), storage=sys.argv[4], name="run", progress=said)
+    ray_train.train(plan, 0, data, storage=sys.argv[4], name="run", on_progress=show)
 """
 
 
 def test_a_run_goes_on_after_its_driver_was_ended(made, tmp_path) -> None:
     """By Ctrl-C, and then again by a kill."""
     plan, heard = crowds.plan(epochs=18), []
-    command = [sys.executable, "-c", DRIVER, plan.model_dump_json(), *map(str, made), str(tmp_path)]
+    command = [sys.executable, "-c", DRIVER, json.dumps(plan.plain()), *map(str, made), str(tmp_path)]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
     for number, last in ((signal.SIGINT, 4), (signal.SIGKILL, 10)):
         with subprocess.Popen(command, cwd=ROOT, start_new_session=True, **streams) as driver:
@@ -155,8 +158,8 @@ def test_two_workers_train_as_one_does_and_count_every_validation_image_once(mad
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)
     model = assemble(plan, 0)
     model.load_state_dict(two["model"])
-    validation = samples(plan, 0, *made, 4)[1]
-    scores = score(model.predict, validation.scored(range(3)), 4)
+    validation = samples(plan, 0, open_data(*made), 4)[1]
+    scores = score(model.predict_image, validation.scored(range(3)), 4)
     expected = np.mean([abs(each.truth - each.prediction) for each in scores])
     assert two["history"][-1]["val_mae"] == pytest.approx(expected, rel=1e-4)
 
@@ -179,17 +182,27 @@ def keys(client: Any) -> list[str]:
 
 @pytest.mark.usefixtures("ray_cluster")
 def test_more_workers_than_cpus_are_refused_in_one_line(made, tmp_path) -> None:
-    with pytest.raises(ValueError, match=r"training\.workers: 99 need as many CPUs"):
+    with pytest.raises(UserError, match=r"training\.workers: 99 need as many CPUs"):
         trained(crowds.plan(workers=99), made, tmp_path)
 
 
 @pytest.mark.usefixtures("ray_cluster")
 def test_divergence_on_a_worker_is_a_mistake_said_once(made, tmp_path) -> None:
     diverging = {"kind": "mcnn", "optimiser": {"kind": "sgd", "lr": 1e9}}
-    with pytest.raises(ValueError, match=r"diverged.*counter\.optimiser\.lr"):
+    with pytest.raises(UserError, match=r"diverged.*counter\.optimiser\.lr"):
         trained(crowds.plan(counter=diverging, epochs=2), made, tmp_path)
 
 
 def test_a_mistake_is_told_before_ray_is_asked(made, tmp_path) -> None:
-    with pytest.raises(ValueError, match=r"training\.crop"):
+    with pytest.raises(UserError, match=r"training\.crop"):
         trained(crowds.plan(crop=[33, 32]), made, tmp_path)
+
+
+@pytest.mark.parametrize("address", ["ftp://host/path", "s3://bucket/%zz?"])
+def test_a_storage_that_cannot_be_opened_is_named(address: str) -> None:
+    with pytest.raises(UserError, match=r"DOTFIELD_STORAGE: .*give a folder, or an address such as s3://bucket/path"):
+        ray_train.open_filesystem(address)
+
+
+def test_a_storage_in_the_home_folder_is_there() -> None:
+    assert ray_train.open_filesystem("~/runs")[1] == str(Path.home() / "runs")

@@ -8,13 +8,15 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from components.config.study import Dimension, Search
-from components.training.ray_tune import TrialResult, search
+from components.errors import UserError
+from components.training.assemble import open_data
+from components.training.ray_tune import TrialResult, run_search
+from components.workspace.processes import configure_logging
 from tests import crowds
 from tests.conftest import ROOT
 
@@ -38,19 +40,23 @@ def made(tmp_path_factory) -> tuple[Path, Path]:
 
 
 def searched(made, storage: Path, options: Search = OPTIONS) -> list[TrialResult]:
-    said = partial(note, storage / "said")
-    return search(crowds.plan(REFINED), options, *made, storage=str(storage), name="search", say=said)
+    """The trials of a search, whose log is `storage`/log."""
+    configure_logging(storage / "log")
+    data = open_data(*made)
+    return run_search(crowds.plan(REFINED), options, data, storage=str(storage), name="search", title="made")
 
 
-def note(path: Path, line: str) -> None:
-    with path.open("a") as file:
-        print(line, file=file)
+def logged(storage: Path) -> list[str]:
+    """What was logged of each trial that ended, after the search's title."""
+    log = storage / "log"
+    lines = log.read_text().splitlines() if log.exists() else []
+    return [line.partition(": made: ")[2] for line in lines if ": made: " in line]
 
 
 @pytest.mark.slow
 def test_trials_are_drawn_from_the_space_and_a_finished_search_is_only_read(made, tmp_path) -> None:
     trials = searched(made, tmp_path)
-    assert [trial.trial for trial in trials] == [1, 2, 3]  # as the lines that it said call them
+    assert [trial.trial for trial in trials] == [1, 2, 3]  # as the log calls them
     for trial in trials:
         assert trial.status in ("completed", "stopped early")
         assert trial.epochs == 4 if trial.status == "completed" else 1 <= trial.epochs < 4
@@ -58,10 +64,9 @@ def test_trials_are_drawn_from_the_space_and_a_finished_search_is_only_read(made
         assert trial.values["density_map.update_every"] in (1, 2)
         assert 1e-5 <= trial.values["counter.optimiser.lr"] <= 1e-3
     assert len({trial.values["density_map.alpha"] for trial in trials}) == 3
-    said = (tmp_path / "said").read_text()
-    assert len(said.splitlines()) == 3
+    assert len(logged(tmp_path)) == 3
     assert searched(made, tmp_path) == trials
-    assert (tmp_path / "said").read_text() == said
+    assert len(logged(tmp_path)) == 3
 
 
 DRIVER = """
@@ -75,10 +80,9 @@ searched((Path(sys.argv[1]), Path(sys.argv[2])), Path(sys.argv[3]))
 @pytest.mark.slow
 def test_an_interrupted_search_goes_on_where_it_was(made, tmp_path) -> None:
     command = [sys.executable, "-c", DRIVER, *map(str, made), str(tmp_path)]
-    said = tmp_path / "said"
     for ended, number in enumerate((signal.SIGINT, signal.SIGKILL), 1):
         with subprocess.Popen(command, cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL) as driver:
-            while not (said.exists() and len(said.read_text().splitlines()) >= ended):
+            while len(logged(tmp_path)) < ended:
                 time.sleep(0.1)
                 assert driver.poll() is None
             os.kill(driver.pid, number)
@@ -86,7 +90,7 @@ def test_an_interrupted_search_goes_on_where_it_was(made, tmp_path) -> None:
     trials = searched(made, tmp_path)
     assert len(trials) == 3
     assert all(math.isfinite(trial.val_mae) for trial in trials)
-    lines = said.read_text().splitlines()
+    lines = logged(tmp_path)
     assert {line.split(":")[0] for line in lines} == {f"trial {number} of 3" for number in (1, 2, 3)}
     drawn = {line.rpartition(":")[0] for line in lines}
     assert len(drawn) == 3  # the one that was cut off has the values that it began with, and none is drawn anew
@@ -94,7 +98,7 @@ def test_an_interrupted_search_goes_on_where_it_was(made, tmp_path) -> None:
 
 def test_keys_that_the_experiment_does_not_have_are_named(made, tmp_path) -> None:
     options = OPTIONS.model_copy(update={"space": {"density_map.beta": Dimension(uniform=(0, 1))}})
-    with pytest.raises(ValueError, match=r"made has no option 'density_map\.beta'"):
+    with pytest.raises(UserError, match=r"made has no option 'density_map\.beta'"):
         searched(made, tmp_path, options)
 
 
@@ -102,5 +106,5 @@ def test_keys_that_the_experiment_does_not_have_are_named(made, tmp_path) -> Non
 def test_a_search_in_which_every_trial_fails_says_why(made, tmp_path) -> None:
     space = {"counter.optimiser": Dimension(choice=({"kind": "sgd", "lr": 1e9, "momentum": 0.9, "weight_decay": 0.0},))}
     options = OPTIONS.model_copy(update={"space": space, "trials": 1})
-    with pytest.raises(ValueError, match=r"every trial failed.*diverged"):
+    with pytest.raises(UserError, match=r"every trial of made failed.*diverged"):
         searched(made, tmp_path, options)

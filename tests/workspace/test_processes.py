@@ -1,95 +1,136 @@
-"""How a stage ends: one line for a mistake and for a full disk, and what of its input is not there yet."""
+"""How commands end: one line for a user's mistake, a traceback for a bug, and what was started ends too."""
 
 from __future__ import annotations
 
 import errno
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
-import ray
 
-from components.config.study import load_study
-from components.data.manifest import Prepared
-from components.data.packed import keep
-from components.runs.provenance import data_files
-from components.stages.train import train
-from components.training import ray_train
+from components.errors import UserError
 from components.workspace import processes
 from components.workspace.layout import Layout
-from tests import crowds
 from tests.conftest import ROOT
 
 
 @pytest.fixture
-def ended(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def ended(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
     """Run a stage that raises this: (exit code, standard error)."""
 
-    def end(error: Exception) -> tuple[object, str]:
-        def stage(study: object, layout: object) -> None:
+    def end(error: BaseException) -> tuple[object, str]:
+        def stage(layout: Layout) -> None:
             raise error
 
-        monkeypatch.chdir(ROOT)
-        monkeypatch.setattr("sys.argv", ["test_command", "demo"])
-        monkeypatch.setattr(processes, "_end_with_parent", lambda: None)
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr("sys.argv", ["test_processes", "demo"])
+        monkeypatch.setattr(processes, "end_with_parent", lambda: None)
         with pytest.raises(SystemExit) as end:
-            processes.run(stage, "study")
+            processes.run_stage(stage)
         return end.value.code, capsys.readouterr().err
 
     return end
 
 
-def test_a_mistake_is_one_line(ended) -> None:
-    assert ended(ValueError("training.crop: 3")) == (2, "test_command: training.crop: 3\n")
+def test_a_users_mistake_is_one_line(ended: Callable) -> None:
+    assert ended(UserError("training.crop: 3")) == (2, "test_processes: training.crop: 3\n")
 
 
-def test_a_full_disk_is_one_line_that_says_what_to_do(ended) -> None:
-    code, said = ended(OSError(errno.ENOSPC, "No space left on device", "out/data.npy"))
+def test_a_full_disk_is_one_line_that_says_what_to_do(ended: Callable) -> None:
+    code, text = ended(OSError(errno.ENOSPC, "No space left on device", "out/data.npy"))
     assert code == 2
-    assert said.startswith("test_command: [Errno 28] No space left on device: 'out/data.npy': free some space, then")
-    assert said.count("\n") == 1
+    assert text.startswith("test_processes: [Errno 28] No space left on device: 'out/data.npy': free some space, then")
+    assert text.count("\n") == 1
 
 
-def test_training_before_its_data_are_prepared_says_what_to_do(tmp_path: Path, monkeypatch) -> None:
-    study = load_study(ROOT / "params/demo/study.yaml")
+def test_a_folder_that_may_not_be_written_is_one_line(ended: Callable) -> None:
+    code, text = ended(PermissionError(errno.EACCES, "Permission denied", "out"))
+    assert code == 2
+    assert "Permission denied: 'out': make it readable and writable" in text
+
+
+def test_ctrl_c_is_one_line(ended: Callable) -> None:
+    assert ended(KeyboardInterrupt()) == (130, "test_processes: stopped; the same command goes on from here\n")
+
+
+@pytest.mark.parametrize("bug", [ValueError("operands could not be broadcast together"), KeyError("x"), OSError("?")])
+def test_a_bug_is_a_traceback(bug: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stage() -> None:
+        raise bug
+
+    with pytest.raises(type(bug)):
+        processes.call("stage", stage)
+
+
+def test_a_bug_ends_with_exit_code_1_and_its_traceback(tmp_path: Path) -> None:
+    code = "from components.workspace.processes import call\nimport numpy as np\n"
+    code += "call('evaluate', lambda: np.ones(2) + np.ones(3))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Traceback")
+    assert "operands could not be broadcast together" in done.stderr
+
+
+def test_the_traceback_of_a_mistake_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stage() -> None:
+        raise UserError("training.crop: 3")
+
+    monkeypatch.setenv(processes.TRACEBACK, "1")
+    with pytest.raises(UserError):
+        processes.call("stage", stage)
+
+
+def test_a_wrong_number_of_names_says_how_it_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["train", "demo"])
+    with pytest.raises(SystemExit, match=r"usage: python -m components\.stages\.test_processes STUDY EXPERIMENT"):
+        processes.run_stage(lambda layout, name: None, "experiment")
+
+
+def test_what_a_stage_logs_is_shown_and_kept(tmp_path: Path, monkeypatch, capsys) -> None:
+    def stage(layout: Layout, name: str) -> None:
+        processes.logging.getLogger("components.stages.train").warning("epoch 3 of %s", name)
+
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match=r"crowd is not prepared yet; run `components\.stages\.prepare`"):
-        train(study, Layout("demo"), "fixed")
+    monkeypatch.setattr("sys.argv", ["train", "demo", "fixed"])
+    monkeypatch.setattr(processes, "end_with_parent", lambda: None)
+    processes.run_stage(stage, "experiment")
+    assert capsys.readouterr().out == "epoch 3 of fixed\n"
+    [line] = (tmp_path / ".dotfield/logs/demo/test_processes-fixed.log").read_text().splitlines()
+    assert line.endswith("WARNING components.stages.train: epoch 3 of fixed")
 
 
-@pytest.mark.parametrize("address", ["ftp://host/path", "s3://bucket/%zz?"])
-def test_a_storage_that_cannot_be_opened_is_named(address: str) -> None:
-    with pytest.raises(ValueError, match=r"DOTFIELD_STORAGE: .*give a folder, or an address such as s3://bucket/path"):
-        ray_train.opened(address)
+def test_a_stage_that_runs_as_a_command_shows_what_it_logs(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "params/demo", tmp_path / "params/demo")
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
+    command = [sys.executable, "-m", "components.stages.resolve", "demo"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "params/demo/study.yaml: 1 datasets, 2 maps, 4 experiments, 2 searches\n"
 
 
-def test_a_storage_in_the_home_folder_is_there() -> None:
-    assert ray_train.opened("~/runs")[1] == str(Path.home() / "runs")
+def test_what_ends_the_waiting_ends_the_whole_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    child = "import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); "
+    child += f"open({str(tmp_path / 'pid')!r}, 'w').write(str(p.pid)); p.wait()"
+    process = subprocess.Popen([sys.executable, "-c", child])
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        time.sleep(0.05)
+    grandchild = psutil.Process(int((tmp_path / "pid").read_text()))
+    monkeypatch.setattr(process, "wait", lambda timeout=None: _end(process, timeout))
+    with pytest.raises(SystemExit):
+        processes.wait_or_end(process)
+    assert process.poll() is not None
+    assert not grandchild.is_running() or grandchild.status() == psutil.STATUS_ZOMBIE
 
 
-def test_maps_of_other_images_are_named(tmp_path: Path) -> None:
-    prepared, maps = crowds.write(tmp_path, [(48, 64)] * 3, ["train", "val", "test"])
-    keep(maps, [0, 1])
-    with pytest.raises(ValueError, match=r"maps: holds 2 maps for the 3 images of .*prepared; run `rasterize` again"):
-        data_files(prepared, maps)
-
-
-def test_a_manifest_that_was_overwritten_in_part_is_named(tmp_path: Path) -> None:
-    prepared, _ = crowds.write(tmp_path, [(48, 64)] * 3, ["train", "val", "test"])
-    file = prepared / "manifest.parquet"
-    written = file.read_bytes()
-    file.write_bytes(written[:4] + bytes(len(written) // 2) + written[4 + len(written) // 2 :])
-    with pytest.raises(ValueError, match=r"manifest\.parquet: is not whole"):
-        Prepared(prepared)
-
-
-def test_ray_that_does_not_start_is_one_line(monkeypatch) -> None:
-    def slow(*address: str, **options: object) -> None:
-        raise Exception("The current node timed out during startup.")
-
-    monkeypatch.setattr(ray, "init", slow)
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    with (
-        pytest.raises(OSError, match=r"Ray did not start .*timed out during startup.*same command again"),
-        ray_train.cluster(),
-    ):
-        pass
+def _end(process: subprocess.Popen, timeout: float | None) -> int:
+    """The first wait is cut off; the others wait."""
+    if timeout is None and process.poll() is None and not getattr(process, "cut", False):
+        process.cut = True
+        raise SystemExit(143)
+    return subprocess.Popen.wait(process, timeout)

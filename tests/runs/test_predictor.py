@@ -1,0 +1,103 @@
+"""Counting with a run's weights file alone: the numbers of its model, on pictures preprocessed as it was trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import dotfield
+from components.data.manifest import Prepared
+from components.errors import UserError
+from components.runs.folder import describe_run, save_run
+from components.runs.predictor import load_predictor
+from components.training.assemble import assemble, load_run
+from components.workspace.layout import RunPaths
+from tests import crowds
+
+
+def saved(folder: Path, longest_side: int | None = None, **counter: object) -> RunPaths:
+    """An untrained run, which counts something all the same."""
+    plan = crowds.plan(counter={"kind": "mcnn"} | counter)
+    model = assemble(plan, seed=3)
+    weights = model.state_dict()
+    best = {"epoch": 1, "val_mae": 2.5, "model": weights}
+    history = [{"epoch": 1, "seconds": 1.0, "loss": 1.0, "val_mae": 2.5}]
+    state = {"epoch": 1, "history": history, "best": best, "model": weights, "stride": 4, "scale": model.scale}
+    prepared, _ = crowds.write(folder, [(48, 64)] * 3, ["train", "val", "test"])
+    record = describe_run(plan, 3, state, Prepared(prepared))
+    record["preprocessing"]["longest_side"] = longest_side
+    save_run(RunPaths(folder / "seed-3"), record, state)
+    return RunPaths(folder / "seed-3")
+
+
+@pytest.fixture
+def pixels() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 255, (50, 70, 3), dtype=np.uint8)
+
+
+def test_it_counts_bit_for_bit_what_the_model_counts(tmp_path: Path, pixels: np.ndarray) -> None:
+    run = saved(tmp_path)
+    model = load_run(run).model
+    expected = model.predict(torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None])[0, 0].numpy()
+    predictor = dotfield.load(run.folder)
+    assert expected.shape == (13, 18)
+    assert np.array_equal(predictor.density(pixels), expected)
+    assert predictor.count(pixels) == expected.sum(dtype=np.float64)
+    assert dotfield.load(run.best).count(pixels) == predictor.count(pixels)
+
+
+def test_a_file_counts_as_its_pixels_do(tmp_path: Path, pixels: np.ndarray) -> None:
+    predictor = load_predictor(saved(tmp_path).folder)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    assert predictor.count(tmp_path / "photo.png") == predictor.count(str(tmp_path / "photo.png"))
+    assert predictor.count(tmp_path / "photo.png") == predictor.count(pixels)
+
+
+def test_a_picture_is_scaled_down_as_the_training_images_were(tmp_path: Path) -> None:
+    """A model that was trained at 160 px counted full-size pictures six times too high."""
+    large = Image.fromarray(np.random.default_rng(0).integers(0, 255, (96, 140, 3), dtype=np.uint8))
+    large.save(tmp_path / "large.png")
+    small = np.asarray(large.resize((70, 48), Image.Resampling.LANCZOS))
+    predictor = load_predictor(saved(tmp_path, longest_side=70).folder)
+    assert predictor.density(tmp_path / "large.png").shape == (12, 18)
+    assert predictor.count(tmp_path / "large.png") == predictor.count(small)
+    assert predictor.count(np.asarray(large)) == predictor.count(small)
+
+
+def test_a_picture_is_turned_as_its_exif_orientation_says(tmp_path: Path, pixels: np.ndarray) -> None:
+    turned = Image.fromarray(np.rot90(pixels).copy())
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the viewer turns it clockwise
+    turned.save(tmp_path / "turned.png", exif=exif)
+    predictor = load_predictor(saved(tmp_path).folder)
+    assert predictor.count(tmp_path / "turned.png") == predictor.count(pixels)
+
+
+def test_the_metadata_says_what_is_needed_to_count(tmp_path: Path) -> None:
+    metadata = load_predictor(saved(tmp_path, final_relu=True).folder).metadata
+    assert metadata["counter"]["kind"] == "mcnn"
+    assert metadata["counter"]["final_relu"] is True
+    assert (metadata["stride"], metadata["scale"], metadata["objects"]) == (4, 40.0, "people")
+    assert metadata["preprocessing"] == {
+        "longest_side": None,
+        "orientation": "as EXIF says",
+        "pixels": "RGB, 8 bits",
+    }
+    assert metadata["validation"] == {"mae": 2.5, "images": 1, "best_epoch": 1}
+
+
+def test_what_is_no_picture_is_named(tmp_path: Path) -> None:
+    (tmp_path / "notes.jpg").write_text("none")
+    with pytest.raises(UserError, match=r"cannot be decoded"):
+        load_predictor(saved(tmp_path).folder).count(tmp_path / "notes.jpg")
+
+
+def test_weights_of_a_counter_that_has_changed_since_are_named(tmp_path: Path) -> None:
+    run = saved(tmp_path)
+    run.best.write_bytes(run.best.read_bytes().replace(b"counter.fuse.bias", b"counter.fuse.bogus"))
+    with pytest.raises(UserError, match=r"does not fit the counter mcnn of this version|is damaged"):
+        load_predictor(run.folder)
