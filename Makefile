@@ -9,7 +9,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: help demo test lock clean
+.PHONY: help demo test wheel lock clean
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -23,6 +23,17 @@ test: $(STAMP)  ## lint, format, import ladder, types, and all tests
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2 --dist loadfile
+
+wheel: $(STAMP)  ## build the wheel, install it into an empty environment, and use it outside this folder
+	@set -e; room=$$(mktemp -d); trap 'rm -rf "$$room"' EXIT; \
+	$(BIN)/pip wheel -qq --disable-pip-version-check --no-deps --wheel-dir "$$room" .; \
+	$(PYTHON) -m venv "$$room/venv"; \
+	"$$room/venv/bin/pip" install -qq --disable-pip-version-check --constraint requirements.lock "$$room"/*.whl; \
+	cd "$$room"; unset PYTHONPATH; \
+	venv/bin/dotfield --version; \
+	venv/bin/dotfield --help > /dev/null; \
+	venv/bin/dotfield kinds; \
+	venv/bin/python -c "import dotfield; print(dotfield.load)"
 
 lock:  ## make requirements.lock anew from pyproject.toml, in an environment of its own
 	@set -e; room=$$(mktemp -d); trap 'rm -rf "$$room"' EXIT; \
