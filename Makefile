@@ -45,7 +45,7 @@ lock:  ## make requirements.lock anew from pyproject.toml, in an environment of 
 	cp "$$room/lock" requirements.lock
 
 clean:  ## remove the environment and every result; DVC's cache stays, from which the next run restores them
-	rm -rf .venv out .dotfield .pytest_cache .ruff_cache .mypy_cache .import_linter_cache
+	rm -rf .venv out build .dotfield .pytest_cache .ruff_cache .mypy_cache .import_linter_cache
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
