@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 Initialisation = Literal["default", "he", "normal"]
 Precision = Literal["auto", "fp32", "bf16"]
@@ -42,9 +42,34 @@ def initialise(module: nn.Module, how: Initialisation) -> None:
             nn.init.zeros_(layer.bias)
 
 
+def trainable(module: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that training changes, by name; those of fixed layers require no gradient."""
+    return {name: each for name, each in module.named_parameters() if each.requires_grad}
+
+
 def relu_convolutions(features: tuple[int, ...]) -> list[nn.Module]:
     """C(features[1], 3)-C(features[2], 3)-... on features[0] channels: 3 x 3, same size, with a ReLU after each."""
     parts: list[nn.Module] = []
     for narrow, wide in pairwise(features):
         parts += [nn.Conv2d(narrow, wide, 3, padding=1), nn.ReLU(inplace=True)]
     return parts
+
+
+def positive_part(values: Tensor) -> Tensor:
+    """max(x, 0), with a gradient that lets descent move a value below zero up, but never further down.
+
+    So training comes back from predictions that are negative everywhere, where a ReLU has no gradient."""
+    part: Tensor = _PositivePart.apply(values)  # type: ignore[no-untyped-call]
+    return part
+
+
+class _PositivePart(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, values: Tensor) -> Tensor:
+        context.save_for_backward(values)
+        return values.clamp(min=0)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        [values] = context.saved_tensors
+        return torch.where((values > 0) | (gradient < 0), gradient, 0)

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from components.config.options import Optimiser, Options
 from components.counters.shared.preprocessing import standardise
-from components.counters.shared.vgg import FEATURES, VGG16, layers
-from components.counters.shared.weights import PretrainedWeights, load_backbone
+from components.counters.shared.vgg import FEATURES, VGG16Weights, layers, load_vgg16
 from components.crowd import Counter, pad_to
 from components.networks import Initialisation, initialise
 
@@ -18,9 +17,10 @@ BACK_END = (512, 512, 512, 256, 128, 64)
 
 
 class Params(Options):
-    """`weights` of the front end: "imagenet" (torchvision's), "random", or a file; `initialisation` of the rest."""
+    """`weights` of the front end: "imagenet" (torchvision's), "hed" (an edge detector's, in a package), "random", or a
+    file in torchvision's layout; `initialisation` of the rest."""
 
-    weights: PretrainedWeights = "imagenet"
+    weights: VGG16Weights = "imagenet"
     initialisation: Initialisation = "he"
     optimiser: Optimiser = Optimiser(lr=1e-5)
 
@@ -33,27 +33,27 @@ PRESETS = {
 }
 
 
-def build(params: Params) -> CSRNet:
-    return CSRNet(params)
+def build(params: Params, channels: int = 1) -> CSRNet:
+    return CSRNet(params, channels)
 
 
 class CSRNet(Counter):
     stride = 8
 
-    def __init__(self, params: Params) -> None:
+    def __init__(self, params: Params, channels: int) -> None:
         super().__init__()
         self.params = params
         self.front_end = layers(FEATURES, 3)
         self.back_end = layers(BACK_END, 512, dilation=2)
-        self.output = nn.Conv2d(BACK_END[-1], 1, 1)
+        self.output = nn.Conv2d(BACK_END[-1], channels, 1)
         initialise(self.front_end, "he")
         initialise(self.back_end, params.initialisation)
         initialise(self.output, params.initialisation)
 
     def load_pretrained(self) -> str:
-        return load_backbone(self.front_end, self.params.weights, VGG16)
+        return load_vgg16(self.front_end, self.params.weights)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) in 0..1 -> (B, 1, ceil(H/8), ceil(W/8))."""
+        """(B, 3, H, W) in 0..1 -> (B, channels, ceil(H/8), ceil(W/8))."""
         maps: Tensor = self.output(self.back_end(self.front_end(pad_to(standardise(images), self.stride))))
         return maps

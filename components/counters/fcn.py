@@ -28,22 +28,22 @@ class Params(Options):
 PRESETS = {"paper": {"initialisation": "normal", "optimiser": {"kind": "adam", "lr": 1e-5}}}
 
 
-def build(params: Params) -> FCN7c:
-    return FCN7c(params)
+def build(params: Params, channels: int = 1) -> FCN7c:
+    return FCN7c(params, channels)
 
 
 class FCN7c(Counter):
     stride = 4
 
-    def __init__(self, params: Params) -> None:
+    def __init__(self, params: Params, channels: int) -> None:
         super().__init__()
         self.params = params
         self.features = _features()
-        self.output = nn.Conv2d(FEATURES[-1], 1, 5, padding=2)
+        self.output = nn.Conv2d(FEATURES[-1], channels, 5, padding=2)
         initialise(self, params.initialisation)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) in 0..1 -> (B, 1, ceil(H/4), ceil(W/4))."""
+        """(B, 3, H, W) in 0..1 -> (B, channels, ceil(H/4), ceil(W/4))."""
         maps: Tensor = self.output(self.features(pad_to(standardise(images), self.stride)))
         return maps
 

@@ -17,6 +17,7 @@ from components.config.options import Optimiser, Options
 from components.counters.shared.mcnn_checkpoint import load_checkpoint
 from components.counters.shared.preprocessing import grey, standardise
 from components.crowd import RANDOM_INITIALISATION, Counter, pad_to
+from components.errors import UserError
 from components.networks import Initialisation, initialise
 
 COLUMNS = ((9, 7, 16, 32, 16, 8), (7, 5, 20, 40, 20, 10), (5, 3, 24, 48, 24, 12))  # first kernel, others, features
@@ -39,25 +40,38 @@ class Params(Options):
 PRESETS = {"paper": {"pixels": "bytes", "initialisation": "normal", "optimiser": {"kind": "adam", "lr": 1e-5}}}
 
 
-def build(params: Params) -> MCNN:
-    return MCNN(params)
+def build(params: Params, channels: int = 1) -> MCNN:
+    """Raises UserError for options that only fit a counter whose one output is people per cell."""
+    if channels > 1 and params.weights:
+        raise UserError(
+            f"counter.weights: {params.weights} is a checkpoint of an MCNN with one output, and the loss reads "
+            f"{channels}; leave weights out, or choose a loss that reads one"
+        )
+    if channels > 1 and params.final_relu:
+        raise UserError(
+            f"counter.final_relu: must be false with a loss that reads {channels} outputs, which may be below 0"
+        )
+    return MCNN(params, channels)
 
 
 class MCNN(Counter):
     stride = 4
 
-    def __init__(self, params: Params) -> None:
+    def __init__(self, params: Params, channels: int) -> None:
         super().__init__()
         self.params = params
         self.columns = nn.ModuleList(_column(params.channels, *column) for column in COLUMNS)
-        self.fuse = nn.Conv2d(sum(column[-1] for column in COLUMNS), 1, 1)
+        self.fuse = nn.Conv2d(sum(column[-1] for column in COLUMNS), channels, 1)
         initialise(self, params.initialisation)
 
     def load_pretrained(self) -> str:
         return load_checkpoint(self, self.params.weights) if self.params.weights else RANDOM_INITIALISATION
 
+    def last_layer(self) -> nn.Conv2d:
+        return self.fuse
+
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) in 0..1 -> (B, 1, ceil(H/4), ceil(W/4))."""
+        """(B, 3, H, W) in 0..1 -> (B, channels, ceil(H/4), ceil(W/4))."""
         inputs = pad_to(self._inputs(images), self.stride)
         maps: Tensor = self.fuse(torch.cat([column(inputs) for column in self.columns], dim=1))
         return maps.relu() if self.params.final_relu else maps

@@ -22,17 +22,19 @@ from components.counters.shared.vgg import VGG16
 from components.counters.shared.weights import Published, load_backbone
 from components.crowd import RANDOM_INITIALISATION, cell_count, pad_to
 from components.errors import UserError
+from components.networks import trainable
 
-OFFLINE = {"csrnet": {"weights": "random"}, "sfcn": {"weights": "random"}}
+OFFLINE = {kind: {"weights": "random"} for kind in ("csrnet", "sfcn", "efficientnet_lite")}
 VARIANTS = [pytest.param(kind, {}, id=kind) for kind in plugins.kinds("counter")] + [
     pytest.param("sfcn", {"backbone": "resnet101"}, id="sfcn-resnet101"),
     pytest.param("mcnn", {"channels": 1}, id="mcnn-grey"),
+    pytest.param("efficientnet_lite", {"stride": 4, "fixed_blocks": 0}, id="efficientnet-lite-stride-4"),
 ]
 
 
-def counter(kind: str, preset: str = "stable", **options: object):
+def counter(kind: str, preset: str = "stable", outputs: int = 1, **options: object):
     choice = Choice(kind=kind, **(OFFLINE.get(kind, {}) | options))
-    return plugins.build("counter", kind, plugins.resolve("counter", choice, "test", preset))
+    return plugins.build("counter", kind, plugins.resolve("counter", choice, "test", preset), channels=outputs)
 
 
 @pytest.mark.parametrize(("kind", "options"), VARIANTS)
@@ -44,12 +46,27 @@ def test_maps_have_the_size_of_the_grid_at_any_size_of_image(kind: str, options:
         assert maps.shape == (2, 1, cell_count(height, network.stride), cell_count(width, network.stride))
 
 
+@pytest.mark.parametrize(("kind", "options"), VARIANTS)
+def test_a_counter_gives_as_many_channels_as_its_loss_reads(kind: str, options: dict) -> None:
+    """They differ, all but its last layer is the same, and without a number there is one."""
+    one, several = (counter(kind, outputs=outputs, **options) for outputs in (1, 5))
+    shapes = [[weight.shape for weight in network.parameters()] for network in (one, several)]
+    assert sum(first != second for first, second in zip(*shapes, strict=True)) == 2
+    with torch.no_grad():
+        maps = several(torch.rand(2, 3, 32, 48))
+    assert maps.shape == (2, 5, 32 // several.stride, 48 // several.stride)
+    assert all((maps[:, 0] - maps[:, channel]).abs().max() > 0 for channel in range(1, 5))
+    choice = Choice(kind=kind, **(OFFLINE.get(kind, {}) | options))
+    default = plugins.build("counter", kind, plugins.resolve("counter", choice, "test"))
+    assert [weight.shape for weight in default.parameters()] == shapes[0]
+
+
 @pytest.mark.parametrize("preset", ["stable", "paper"])
 @pytest.mark.parametrize(("kind", "options"), VARIANTS)
 def test_gradient_reaches_every_weight(kind: str, options: dict, preset: str) -> None:
     network = counter(kind, preset, **options)
     network(torch.rand(1, 3, 64, 64)).square().sum().backward()
-    assert all(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in network.parameters())
+    assert all(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in trainable(network).values())
 
 
 @pytest.mark.parametrize(("kind", "options"), VARIANTS)
@@ -65,6 +82,7 @@ def test_padding_neither_cuts_nor_adds_people(kind: str, options: dict) -> None:
     network, image = counter(kind, **options), torch.rand(1, 3, 33, 50)
     mean = torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1)
     nothing = torch.full_like(mean, 0.45) if options.get("channels") == 1 else mean
+    nothing = torch.full_like(mean, 127 / 255) if kind == "efficientnet_lite" else nothing
     extended = nothing + pad_to(image - nothing, network.stride)
     with torch.no_grad():
         torch.testing.assert_close(network(image), network(extended), rtol=1e-4, atol=1e-5)

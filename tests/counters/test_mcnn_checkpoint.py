@@ -17,6 +17,7 @@ from components.config import plugins
 from components.config.options import Choice
 from components.counters.mcnn import MCNN
 from components.datasets.shanghaitech import Params, build
+from components.errors import UserError
 
 THEIRS = [f"branch{column}.{number}.conv" for column in (1, 2, 3) for number in (0, 2, 4, 5)] + ["fuse.0.conv"]
 
@@ -67,6 +68,19 @@ def test_another_number_of_channels_is_named(tmp_path: Path) -> None:
     path = write(published(mcnn(), "DME."), tmp_path / "mcnn.h5")
     with pytest.raises(ValueError, match=r"branch1\.0\.conv\.weight has shape \(16, 1, 9, 9\).*counter\.channels"):
         mcnn(channels=3, weights=str(path)).load_pretrained()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"weights": "mcnn.h5"}, r"counter\.weights: mcnn\.h5 .*one output, and the loss reads 9; leave weights out"),
+        ({"final_relu": True}, r"counter\.final_relu: must be false with a loss that reads 9 outputs"),
+    ],
+)
+def test_what_fits_one_output_alone_is_refused_with_several(options: dict, message: str) -> None:
+    resolved = plugins.resolve("counter", Choice(kind="mcnn", **options), "test")
+    with pytest.raises(UserError, match=message):
+        plugins.build("counter", "mcnn", resolved, channels=9)
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".pth"])

