@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch.nn import functional
 
 RANDOM_INITIALISATION = "random initialisation"  # what a counter without pretrained weights starts from
 SPLITS = ("train", "val", "test")
+SHARE = "share_"  # begins the names under which an epoch's record has the mean shares of a mixture, by bandwidth
 CELL = 4  # pixels: side of the cells on which annotation maps are stored, the finest grid that a counter reads
 
 
@@ -79,10 +80,12 @@ class Crop:
     region: Tensor | None = None  # (h, w) float32 in 0..1: the share of each cell that lies in the region of interest
     image: np.ndarray | None = None  # (H, W, 3) uint8: the whole image, memory-mapped until it is used
     flipped: bool = False
+    resized: bool = False  # by augmentation: another image of the same number may have another size
+    features: Tensor | None = None  # (F, h, w) float32: what the counter's last layer sees of the window, not mirrored
 
     def at(self, window: Window) -> Crop:
-        """Another window of the same image."""
-        return replace(self, window=window)
+        """Another window of the same image, of which no features are known."""
+        return replace(self, window=window, features=None)
 
     def to(self, device: torch.device) -> Crop:
         """The same crop, its tensors on `device`."""
@@ -104,7 +107,9 @@ class Batch:
 
 
 class Counter(nn.Module):
-    """Maps RGB images (B, 3, H, W) in 0..1 to density maps (B, 1, ceil(H/stride), ceil(W/stride))."""
+    """Maps RGB images (B, 3, H, W) in 0..1 to outputs (B, C, ceil(H/stride), ceil(W/stride)).
+
+    The loss says how many channels C there are, and how they become people per cell (`CountingLoss.people`)."""
 
     stride: int
     params: Any  # its options, among them `optimiser`
@@ -115,6 +120,13 @@ class Counter(nn.Module):
         Raises UserError where these weights cannot be had."""
         return RANDOM_INITIALISATION
 
+    def last_layer(self) -> nn.Conv2d | None:
+        """The layer that makes the map, by default the one named `output`; None if there is none.
+
+        A density map may read what this layer sees: features (B, F, h, w) at 1/stride."""
+        layer = getattr(self, "output", None)
+        return layer if isinstance(layer, nn.Conv2d) else None
+
 
 class DensityMap(nn.Module):
     """Makes the maps from which a counter learns: (B, 1, h, w) people per cell times `scale`, one for each crop.
@@ -123,11 +135,22 @@ class DensityMap(nn.Module):
 
     params: Any  # its options; those of a map that learns have `optimiser`, `update_every`, `warm_up`, `warm_up_lr`
     bilevel_every: int | None  # steps between updates by `components.training.bilevel`; None: learns from the losses
+    bilevel_inner: Literal["sgd", "adam"]  # the step of the counter through which these updates look
+    reads_features: bool  # whether `forward` needs the `features` of crops
 
     def __init__(self, params: Any, stride: int, scale: float) -> None:
         super().__init__()
-        self.bilevel_every = None
+        self.bilevel_every, self.bilevel_inner, self.reads_features = None, "sgd", False
         self.params, self.stride, self.scale = params, stride, scale
+
+    def attach(self, counter: Counter) -> None:
+        """Make ready to be trained beside `counter`: called once, before any training.
+
+        Raises UserError where an option of the map asks for something that this counter does not have."""
+
+    def measure(self, crops: Sequence[Crop]) -> dict[str, float]:
+        """What a run's record says of maps of whole images, besides the collapse alarms: numbers by name."""
+        return {}
 
     def refinement_loss(self, maps: Tensor, crops: Sequence[Crop]) -> Tensor:
         """The second loss of equations (3) and (7), (B,), weighted with alpha or beta; 0 for a map that has none."""
@@ -138,14 +161,25 @@ class CountingLoss(Protocol):
     """What `build(Params, stride, scale)` of a file in `components/losses` returns; `scale` is the target scale.
 
     `uses_density_map`: whether the loss compares with a density map. One that reads the dots alone gets no map, and no
-    density map is made or trained for it. `title`: its name in tables."""
+    density map is made or trained for it. `title`: its name in tables. `channels`: how many the counter must give;
+    a loss that is built without its counter's stride and scale knows these three too."""
 
     uses_density_map: bool
     title: str
+    channels: int
 
-    def __call__(self, predicted: Tensor, maps: Tensor | None, crops: Sequence[Crop]) -> Tensor:
-        """The loss of each image, (B,). `predicted` and `maps` (B, 1, h, w) are people per cell of `stride` pixels
-        times `scale`, on the crops as the counter saw them: mirrored where a crop is `flipped`."""
+    def people(self, outputs: Tensor) -> Tensor:
+        """Outputs of the counter (B, channels, h, w) -> (B, 1, h, w) people per cell times `scale`. One channel may
+        be that itself."""
+
+    def __call__(
+        self, outputs: Tensor, maps: Tensor | None, crops: Sequence[Crop], regions: Tensor | None = None
+    ) -> Tensor:
+        """The loss of each image, (B,), from outputs (B, channels, h, w) on the crops as the counter saw them: mirrored
+        where a crop is `flipped`, and so are `maps` and `regions`.
+
+        `maps` (B, 1, h, w) are people per cell of `stride` pixels times `scale`. `regions` (B, 1, h, w) are the shares
+        of cells that lie in the region of interest (None: all of every cell); people outside have no effect."""
 
 
 def cell_count(pixels: int, side: int = CELL) -> int:

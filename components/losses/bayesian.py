@@ -26,6 +26,7 @@ from torch import Tensor
 from components.config.options import Options
 from components.crowd import Crop
 from components.losses.shared.dots import dots_in_crop, squared_distances
+from components.losses.shared.regions import mask_people
 
 
 class Params(Options):
@@ -44,12 +45,18 @@ class BayesianLoss:
 
     uses_density_map = False
     title = "Bayesian loss"
+    channels = 1
 
     def __init__(self, params: Params, stride: int, scale: float) -> None:
         self.params, self.stride, self.scale = params, stride, scale
 
-    def __call__(self, predicted: Tensor, maps: Tensor | None, crops: Sequence[Crop]) -> Tensor:
-        people = predicted[:, 0] / self.scale
+    def people(self, outputs: Tensor) -> Tensor:
+        return outputs
+
+    def __call__(
+        self, outputs: Tensor, maps: Tensor | None, crops: Sequence[Crop], regions: Tensor | None = None
+    ) -> Tensor:
+        people = mask_people(self.people(outputs), regions)[:, 0] / self.scale
         pairs = zip(people, crops, strict=True)
         return torch.stack([self._loss(each, *dots_in_crop(crop)) for each, crop in pairs])
 

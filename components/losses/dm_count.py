@@ -15,7 +15,6 @@ the count matters, with one gradient for all cells, so training recovers from pr
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from pydantic import Field
@@ -24,7 +23,9 @@ from torch import Tensor
 from components.config.options import Options
 from components.crowd import Crop
 from components.losses.shared.dots import dot_counts, dots_in_crop, squared_distances
+from components.losses.shared.regions import mask_people
 from components.losses.shared.transport import potentials
+from components.networks import positive_part
 
 
 class Params(Options):
@@ -43,19 +44,25 @@ class DMCount:
 
     uses_density_map = False
     title = "DM-Count"
+    channels = 1
 
     def __init__(self, params: Params, stride: int, scale: float) -> None:
         self.params, self.stride, self.scale = params, stride, scale
 
-    def __call__(self, predicted: Tensor, maps: Tensor | None, crops: Sequence[Crop]) -> Tensor:
-        people = predicted[:, 0] / self.scale
+    def people(self, outputs: Tensor) -> Tensor:
+        return outputs
+
+    def __call__(
+        self, outputs: Tensor, maps: Tensor | None, crops: Sequence[Crop], regions: Tensor | None = None
+    ) -> Tensor:
+        people = mask_people(self.people(outputs), regions)[:, 0] / self.scale
         return torch.stack([self._loss(each, crop) for each, crop in zip(people, crops, strict=True)])
 
     def _loss(self, people: Tensor, crop: Crop) -> Tensor:
         """The loss of one crop from its people per cell (h, w)."""
         counts = dot_counts(crop, self.stride).to(people)
         truth = counts.sum()
-        positive: Tensor = _Positive.apply(people)  # type: ignore[no-untyped-call]
+        positive = positive_part(people)
         error: Tensor = (people.sum() - truth).abs()
         if truth == 0 or positive.sum() < 1:
             return error
@@ -71,17 +78,3 @@ class DMCount:
             costs, shares.detach().flatten(), self.params.entropy, self.params.iterations
         )
         return cell_potentials @ shares.flatten() + dot_potentials.mean()
-
-
-class _Positive(torch.autograd.Function):
-    """max(x, 0), with a gradient that lets descent move a value below zero up, but never further down."""
-
-    @staticmethod
-    def forward(context: Any, values: Tensor) -> Tensor:
-        context.save_for_backward(values)
-        return values.clamp(min=0)
-
-    @staticmethod
-    def backward(context: Any, gradient: Tensor) -> Tensor:
-        [values] = context.saved_tensors
-        return torch.where((values > 0) | (gradient < 0), gradient, 0)

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from components.config.options import Options
 from components.crowd import Crop
+from components.losses.shared.regions import mask_people
 from components.losses.shared.squared_error import squared_error
 
 
@@ -29,12 +30,19 @@ class SquaredError:
 
     uses_density_map = True
     title = "squared error"
+    channels = 1
 
     def __init__(self, cosine: float) -> None:
         self.cosine = cosine
 
-    def __call__(self, predicted: Tensor, maps: Tensor | None, crops: Sequence[Crop]) -> Tensor:
+    def people(self, outputs: Tensor) -> Tensor:
+        return outputs
+
+    def __call__(
+        self, outputs: Tensor, maps: Tensor | None, crops: Sequence[Crop], regions: Tensor | None = None
+    ) -> Tensor:
         assert maps is not None
+        predicted = mask_people(self.people(outputs), regions)
         loss = squared_error(predicted, maps)
         if not self.cosine:
             return loss
