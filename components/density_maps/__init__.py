@@ -1,0 +1,1 @@
+"""Hand-crafted and learned density maps."""

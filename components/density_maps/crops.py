@@ -16,6 +16,8 @@ from torch.nn import functional
 
 from components.crowd import Crop, Window, cell_count
 
+PAD_COLOUR = np.array((124, 116, 104), np.uint8)  # ImageNet's mean: zero after standardisation
+
 
 def full_window(size: tuple[int, int], stride: int) -> Window:
     """The window of all cells of an image (H, W); the last cells may reach over its border."""
@@ -97,3 +99,13 @@ def apply_with_margin(
     for indices in by_size.values():
         maps |= zip(indices, run([grown[index] for index in indices]), strict=True)
     return torch.stack([cut(maps[i], crop.window, grown[i].window, stride) for i, crop in enumerate(crops)])
+
+
+def padded(image: np.ndarray, window: Window) -> np.ndarray:
+    """`window` of an image (H, W, 3), with the padding colour where it reaches over the border."""
+    part = image[window.top : window.top + window.height, window.left : window.left + window.width]
+    if part.shape[:2] == (window.height, window.width):
+        return part
+    canvas = np.broadcast_to(PAD_COLOUR, (window.height, window.width, 3)).copy()
+    canvas[: part.shape[0], : part.shape[1]] = part
+    return canvas

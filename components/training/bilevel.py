@@ -6,10 +6,14 @@ with g = dL_out/dt at t', and J = df/dt at t,
 
     dL_out/dM = -eta (d2L_in/dM dt) g = -eta (d2L_in/dM df) J g = -eta d/dM <dL_in/df, v>,  v = J g held fixed;
 
-for L_in = ||f - M||^2, where dL_in/df = 2 (f - M), it is 2 eta J g. No optimiser step is differentiated. The step is
-not that of the counter's optimiser: one as long as Adam's, but along the gradient, would overshoot, and Adam's own
-divides by nearly 0 where a weight has had no gradient yet. Eta is such that L_in would fall by a tenth if it were
-linear, whatever its units; it is treated as a constant.
+for L_in = ||f - M||^2, where dL_in/df = 2 (f - M), it is 2 eta J g. By default the step is not that of the counter's
+optimiser: one as long as Adam's, but along the gradient, would overshoot. Eta is such that L_in would fall by a tenth
+if it were linear, whatever its units; it is treated as a constant.
+
+The step may be the one that Adam is about to take, t' = t - lr m / (sqrt(v) + eps), where the moments m and v, with
+their bias corrected, hold the gradient of this step. With v held fixed each weight moves by P = lr (1 - beta_1) /
+((1 - beta_1^k) (sqrt(v) + eps)) for a unit of its gradient in the k-th step, so that g becomes P g, and eta 1. A weight
+that never had a gradient, whose v is 0, has P = 0: Adam does not move it.
 
 v is the derivative of f(X) along g: a difference of two forward passes. Forward-mode automatic differentiation needs
 support in a counter's own functions, does the work of three passes, and costs MCNN more than a whole step. In float32,
@@ -26,6 +30,7 @@ from torch.func import functional_call
 from components.crowd import Batch, Crop
 from components.losses.shared.block_counts import block_counts
 from components.losses.shared.dots import dot_counts
+from components.networks import trainable
 from components.training.joint import JointModel
 
 SIDES = (2, 4, 8)  # cells: blocks of the outer loss
@@ -34,6 +39,7 @@ RELATIVE_DECREASE = 0.1  # of L_in in the step, if L_in were linear
 
 def bilevel_update(
     model: JointModel,
+    optimiser: torch.optim.Optimizer,
     inner: tuple[Batch | None, int],
     outer: tuple[Batch | None, int],
     loss: Tensor,
@@ -41,17 +47,22 @@ def bilevel_update(
 ) -> None:
     """Add a worker's share of dL_out to the gradients of the density map's weights.
 
-    The gradients of the counter's weights must be those of L_in on the whole batch. `loss` is L_in summed over the
-    worker's images. Each batch is the worker's share, None if it has none, and the number of images in all.
-    `all_reduce_` replaces tensors by their sums over the workers."""
-    gradients = [weight.grad for weight in model.counter.parameters() if weight.grad is not None]
+    The gradients of the counter's weights must be those of L_in on the whole batch, which `optimiser` is about to
+    follow. `loss` is L_in summed over the worker's images. Each batch is the worker's share, None if it has none, and
+    the number of images in all. `all_reduce_` replaces tensors by their sums over the workers."""
+    gradients = [weight.grad for weight in trainable(model.counter).values() if weight.grad is not None]
     total_loss, direction = loss.clone(), [torch.zeros_like(gradient) for gradient in gradients]
     all_reduce_([total_loss])
-    eta = step_length(total_loss.to(model.device) / inner[1], gradients)
+    if model.density_map.bilevel_inner == "adam":
+        eta, (step, slopes) = torch.ones(()), adam_step(optimiser)
+    else:
+        eta = step_length(total_loss.to(model.device) / inner[1], gradients)
+        step, slopes = [eta * gradient for gradient in gradients], None
     if outer[0] is not None:
-        step = [eta * gradient for gradient in gradients]
         direction = outer_gradient(model, outer[0].to(model.device), outer[1], step)
     all_reduce_(direction)
+    if slopes is not None:
+        direction = [slope * each for slope, each in zip(slopes, direction, strict=True)]
     if inner[0] is not None:
         (eta * hypergradient_surrogate(model, inner[0], direction) / inner[1]).backward()
 
@@ -62,13 +73,31 @@ def step_length(loss: Tensor, gradients: list[Tensor]) -> Tensor:
     return RELATIVE_DECREASE * loss / square.clamp(min=torch.finfo(square.dtype).tiny)
 
 
+@torch.no_grad()
+def adam_step(optimiser: torch.optim.Optimizer) -> tuple[list[Tensor], list[Tensor]]:
+    """How far Adam is about to move each weight against its gradient, and how far for a unit of the gradient (P)."""
+    [group] = optimiser.param_groups
+    beta_1, beta_2 = group["betas"]
+    steps, slopes = [], []
+    for weight in group["params"]:
+        state, gradient = optimiser.state.get(weight), weight.grad + group["weight_decay"] * weight
+        count, mean, square = 1.0, (1 - beta_1) * gradient, (1 - beta_2) * gradient.square()
+        if state:
+            count = float(state["step"]) + 1
+            mean, square = mean + beta_1 * state["exp_avg"], square + beta_2 * state["exp_avg_sq"]
+        rate = group["lr"] / (1 - beta_1**count) / ((square / (1 - beta_2**count)).sqrt() + group["eps"])
+        steps.append(rate * mean)
+        slopes.append(((1 - beta_1) * rate).where(square > 0, 0))
+    return steps, slopes
+
+
 def outer_gradient(model: JointModel, batch: Batch, images: int, step: list[Tensor]) -> list[Tensor]:
     """g: the gradient of L_out, a mean over `images`, in the counter's weights after they moved by -`step`."""
-    named = zip(model.counter.named_parameters(), step, strict=True)
+    named = zip(trainable(model.counter).items(), step, strict=True)
     weights = {name: (weight - each).detach().requires_grad_() for (name, weight), each in named}
-    predicted = functional_call(model.counter, weights, (batch.images / 255,))
+    outputs = functional_call(model.counter, weights, (batch.images / 255,))
     counts = model.scale * batch_dot_counts(batch.crops, model.stride)
-    loss = block_counts(model.mask_prediction(predicted, batch.crops), counts, SIDES).sum() / images
+    loss = block_counts(model.people(outputs, batch.crops), counts, SIDES).sum() / images
     return list(torch.autograd.grad(loss, list(weights.values())))
 
 
@@ -80,11 +109,11 @@ def batch_dot_counts(crops: Sequence[Crop], stride: int) -> Tensor:
 def hypergradient_surrogate(model: JointModel, batch: Batch, direction: list[Tensor]) -> Tensor:
     """-<dL_in/df, v>, with L_in summed over the images: its gradient in M, times eta, is dL_out/dM.
 
-    `direction` is g, in the order of the counter's weights."""
-    predicted, along = jvp_finite_difference(model.counter, batch.images / 255, direction)
-    predicted.requires_grad_()
-    loss = model.counting_loss(predicted, model.target(batch.crops), batch.crops).sum()
-    gradient = torch.autograd.grad(loss, predicted, create_graph=True)[0]
+    `direction` is g, or P g for Adam's step, in the order of the counter's weights."""
+    outputs, along = jvp_finite_difference(model.counter, batch.images / 255, direction)
+    outputs.requires_grad_()
+    loss = model.counting_loss(outputs, model.target(batch.crops), batch.crops).sum()
+    gradient = torch.autograd.grad(loss, outputs, create_graph=True)[0]
     return -(gradient * along).sum()
 
 
@@ -93,7 +122,7 @@ def jvp_finite_difference(network: nn.Module, inputs: Tensor, direction: list[Te
     """f(X), and its derivative as the weights move along `direction`, by central differences.
 
     The weights move, each way, by (the precision of their type)^(2/3) times their norm."""
-    weights = list(network.parameters())
+    weights = list(trainable(network).values())
     norm, length = _norm(weights), _norm(direction)
     step = torch.finfo(norm.dtype).eps ** (2 / 3) * norm / length.clamp(min=torch.finfo(norm.dtype).tiny)
     forward, backward = (
@@ -103,7 +132,7 @@ def jvp_finite_difference(network: nn.Module, inputs: Tensor, direction: list[Te
 
 
 def _moved(network: nn.Module, direction: list[Tensor], step: Tensor) -> dict[str, Tensor]:
-    named = zip(network.named_parameters(), direction, strict=True)
+    named = zip(trainable(network).items(), direction, strict=True)
     return {name: weight + step * each for (name, weight), each in named}
 
 

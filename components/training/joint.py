@@ -12,6 +12,7 @@ have that count inside the region."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -19,16 +20,18 @@ import torch
 from torch import Tensor, nn
 
 from components.crowd import CELL, Batch, Counter, CountingLoss, Crop, DensityMap, block_sum
-from components.density_maps.crops import annotation_maps, cut, full_window, region_masks
+from components.density_maps.crops import annotation_maps, cut, full_window, padded, region_masks
+from components.losses.shared.regions import mask_people
 
 
 class Losses(NamedTuple):
     counting: Tensor  # (B,)
     refinement: Tensor  # (B,)
+    crops: Sequence[Crop]  # as the density map read them: with the counter's features, where it needs them
 
 
 class JointModel(nn.Module):
-    """`scale`: the target scale. The counter predicts people per cell times this, so that cells are of order 1."""
+    """`scale`: the target scale. Maps are people per cell times this, so that cells are of order 1."""
 
     def __init__(self, counter: Counter, density_map: DensityMap, loss: CountingLoss, scale: float) -> None:
         super().__init__()
@@ -46,37 +49,44 @@ class JointModel(nn.Module):
 
     def forward(self, batch: Batch, *, learn_maps: bool) -> Losses:
         """Both losses of each image. Without `learn_maps` a network makes the map of each image once, and it is kept
-        until `clear_map_cache`."""
-        predicted = self.counter(batch.images / 255)
+        until `clear_map_cache`, unless augmentation resizes the images."""
+        outputs, crops = self._outputs(batch)
         if not self.loss.uses_density_map:
-            return Losses(self.counting_loss(predicted, None, batch.crops), predicted.new_zeros(len(predicted)))
+            return Losses(self.counting_loss(outputs, None, crops), outputs.new_zeros(len(outputs)), crops)
         cached = not learn_maps and any(True for _ in self.density_map.parameters())
-        maps = self._cached_maps(batch.crops) if cached else self.target(batch.crops)
-        maps = maps.detach() if self.density_map.bilevel_every else maps
-        refinement = self.density_map.refinement_loss(maps, batch.crops)
-        return Losses(self.counting_loss(predicted, maps, batch.crops), refinement)
+        if cached and not any(crop.resized for crop in crops):
+            maps = self._cached_maps(crops)
+        else:
+            with torch.set_grad_enabled(learn_maps and not self.density_map.bilevel_every):
+                maps = self.target(crops)
+        refinement = self.density_map.refinement_loss(maps, crops)
+        return Losses(self.counting_loss(outputs, maps, crops), refinement, crops)
 
     def target(self, crops: Sequence[Crop]) -> Tensor:
         """What the counter learns from, not mirrored: (B, 1, h, w) people per cell times `scale`, 0 outside regions."""
-        return apply_region_mask(self.density_map(crops), crops, self.stride)
+        return apply_region_mask(self.density_map(self.with_features(crops)), crops, self.stride)
+
+    def with_features(self, crops: Sequence[Crop]) -> Sequence[Crop]:
+        """The crops with what the counter sees of them now, where the density map reads that and they are without."""
+        if not self.density_map.reads_features:
+            return crops
+        return [crop if crop.features is not None else self._look_at(crop) for crop in crops]
 
     def annotation(self, crops: Sequence[Crop]) -> Tensor:
         """The annotation maps of crops, not mirrored: (B, 1, h, w) people per cell times `scale`."""
         return self.scale * annotation_maps(crops, self.stride)
 
-    def counting_loss(self, predicted: Tensor, maps: Tensor | None, crops: Sequence[Crop]) -> Tensor:
-        """The counting loss of each image, (B,). Predictions are as the counter saw the crops, maps not mirrored.
+    def counting_loss(self, outputs: Tensor, maps: Tensor | None, crops: Sequence[Crop]) -> Tensor:
+        """The counting loss of each image, (B,). Outputs are as the counter saw the crops, maps not mirrored.
 
-        A mirrored prediction is compared with the mirrored map, and predictions outside a region of interest have no
-        effect."""
+        Mirrored outputs are compared with the mirrored map, and people outside a region of interest have no effect."""
         target = None if maps is None else flip(maps, crops)
-        return self.loss(self.mask_prediction(predicted, crops), target, crops)
+        return self.loss(outputs, target, crops, self._regions(crops))
 
-    def mask_prediction(self, predicted: Tensor, crops: Sequence[Crop]) -> Tensor:
-        """Predictions (B, 1, h, w), mirrored where the crops are, set to 0 outside regions of interest."""
-        if all(crop.region is None for crop in crops):
-            return predicted
-        return flip(apply_region_mask(flip(predicted, crops), crops, self.stride), crops)
+    def people(self, outputs: Tensor, crops: Sequence[Crop]) -> Tensor:
+        """What outputs (B, C, h, w) on crops, mirrored where the crops are, say of people inside regions of interest:
+        (B, 1, h, w) people per cell times `scale`, mirrored likewise."""
+        return mask_people(self.loss.people(outputs), self._regions(crops))
 
     def clear_map_cache(self) -> None:
         """Forget the cached maps, because the density map is about to change."""
@@ -85,8 +95,7 @@ class JointModel(nn.Module):
     def predict(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) uint8 -> (B, 1, ceil(H/stride), ceil(W/stride)) people per cell, on the model's device."""
         with torch.inference_mode():
-            people: Tensor = self.counter(images.to(self.device) / 255) / self.scale
-            return people
+            return self.loss.people(self.counter(images.to(self.device) / 255)) / self.scale
 
     def predict_image(self, image: np.ndarray) -> np.ndarray:
         """One whole image (H, W, 3) uint8 -> (ceil(H/stride), ceil(W/stride)) float32 people per cell."""
@@ -104,8 +113,8 @@ class JointModel(nn.Module):
         """What the counter learns from for one whole image, (h, w) people per cell.
 
         dots (N, 2) in pixels, size (H, W), annotation (ceil(H/4), ceil(W/4)) people per 4 px cell. The image (H, W, 3)
-        uint8 is needed by image attention and by kernels; the region (h, w) is the share of each of the counter's cells
-        that lies in the region of interest."""
+        uint8 is needed by maps that look at it: by image attention, kernels, and the counter's features. The region
+        (h, w) is the share of each of the counter's cells that lies in the region of interest."""
         crop = Crop(
             number=0,
             window=full_window(size, self.stride),
@@ -118,6 +127,27 @@ class JointModel(nn.Module):
         with torch.inference_mode():
             return np.asarray((self.target([crop])[0, 0] / self.scale).cpu())
 
+    def _regions(self, crops: Sequence[Crop]) -> Tensor | None:
+        """The share of each cell that lies in the region of interest, mirrored where the crops are: (B, 1, h, w)."""
+        masks = region_masks(crops, self.stride)
+        return None if masks is None else flip(masks, crops)
+
+    def _outputs(self, batch: Batch) -> tuple[Tensor, Sequence[Crop]]:
+        """The counter's outputs for a batch, and the crops as the density map reads them."""
+        if not self.density_map.reads_features:
+            return self.counter(batch.images / 255), batch.crops
+        outputs, features = outputs_and_features(self.counter, batch.images / 255)
+        pairs = zip(batch.crops, flip(features, batch.crops), strict=True)
+        return outputs, [replace(crop, features=each) for crop, each in pairs]
+
+    @torch.no_grad()
+    def _look_at(self, crop: Crop) -> Crop:
+        """A crop with the counter's features of its window, of pixels that are neither mirrored nor augmented."""
+        assert crop.image is not None, "this density map needs the counter's features of the image"
+        pixels = np.array(padded(crop.image, crop.window).transpose(2, 0, 1), order="C")
+        _, features = outputs_and_features(self.counter, torch.from_numpy(pixels)[None].to(self.device) / 255)
+        return replace(crop, features=features[0])
+
     def _cached_maps(self, crops: Sequence[Crop]) -> Tensor:
         maps = torch.stack([self._cached_map(crop) for crop in crops])
         return apply_region_mask(maps, crops, self.stride)
@@ -126,8 +156,21 @@ class JointModel(nn.Module):
         full = full_window(crop.size, self.stride)
         if crop.number not in self._map_cache:
             with torch.no_grad():
-                self._map_cache[crop.number] = self.density_map([crop.at(full)])[0]
+                self._map_cache[crop.number] = self.density_map(self.with_features([crop.at(full)]))[0]
         return cut(self._map_cache[crop.number], crop.window, full, self.stride)
+
+
+def outputs_and_features(counter: Counter, images: Tensor) -> tuple[Tensor, Tensor]:
+    """A counter's outputs for images (B, 3, H, W) in 0..1, and the features (B, F, h, w), detached, of which its
+    last layer makes them in the same pass."""
+    layer, seen = counter.last_layer(), list[Tensor]()
+    assert layer is not None
+    hook = layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
+    try:
+        outputs = counter(images)
+    finally:
+        hook.remove()
+    return outputs, seen[0]
 
 
 def apply_region_mask(maps: Tensor, crops: Sequence[Crop], stride: int) -> Tensor:

@@ -35,6 +35,18 @@ def test_a_frozen_generators_coarser_map_is_spread_and_keeps_its_people(tmp_path
     torch.testing.assert_close(made[-1, -1], people[-1, -1] / (1 if size[0] % 8 else 4))
 
 
+def test_a_frozen_generator_blurs_on_the_grid_on_which_it_learned(tmp_path: Path) -> None:
+    """On its own counter's cells of 8 px, for a counter of stride 4."""
+    plan = crowds.plan({"kind": "generated", "resolution": "grid", "precision": "fp32"})
+    maps = density_map("generated", 8, scale=10.0, resolution="grid")
+    weights = {f"density_map.{name}": value for name, value in maps.state_dict().items()}
+    crowds.save_weights(tmp_path, plan, weights, 8, 10.0)
+    frozen = density_map("frozen", 4, scale=40.0, run=str(tmp_path))
+    assert frozen.generator.cell == 8
+    people, made = maps(full_crops((64, 64), 8))[0, 0] / 10, frozen(full_crops((64, 64), 4))[0, 0] / 40
+    torch.testing.assert_close(made[4:6, 2:4], (people[2, 1] / 4).expand(2, 2))
+
+
 def test_a_frozen_hard_normalised_map_has_its_people_at_another_stride_too(tmp_path: Path) -> None:
     plan = crowds.plan({"kind": "generated", "refinement": "hard_norm"})
     maps = density_map("generated", 8, scale=10.0, refinement="hard_norm")

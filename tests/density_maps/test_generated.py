@@ -11,10 +11,11 @@ from scipy.ndimage import convolve as convolved
 from scipy.ndimage import gaussian_filter
 from torch import nn
 
-from components.crowd import Window, dot_map
+from components.crowd import Window, block_sum, dot_map
 from components.density_maps.gaussian import draw
 from components.density_maps.learned.generated import hard_normalised
 from components.density_maps.learned.shared.blur_kernels import convolve
+from components.errors import UserError
 from components.losses.shared.local_count import local_count
 from tests.density_maps.test_learned import STRIDES, density_map, full_crops
 
@@ -34,6 +35,62 @@ def test_blurred_maps_are_gaussian_filters_of_the_dot_map() -> None:
     assert drawn.shape == (5, 96, 96)
     np.testing.assert_allclose(drawn[3].numpy(), gaussian_filter(dots, 8, truncate=6), atol=5e-6)
     np.testing.assert_allclose(drawn.sum(dim=(1, 2)).numpy(), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("stride", STRIDES)
+@pytest.mark.parametrize("resolution", ["half", "grid"])
+@pytest.mark.parametrize("size", [(64, 96), (61, 93)])
+def test_on_a_coarser_grid_blurred_maps_are_block_sums_of_those_on_pixels(
+    stride: int, resolution: str, size: tuple[int, int]
+) -> None:
+    """So they sum to the number of people, and bandwidths are in pixels."""
+    fine, coarse = (density_map("generated", stride, resolution=each) for each in ("pixels", resolution))
+    [one] = full_crops(size, stride)
+    cell = {"half": 2, "grid": stride}[resolution]
+    expected = np.stack([block_sum(each.numpy(), cell) for each in fine.blurred(one)])
+    np.testing.assert_allclose(coarse.blurred(one).numpy(), expected, atol=1e-5)
+    np.testing.assert_allclose(expected.sum(axis=(1, 2)), 30, rtol=1e-4)
+
+
+@pytest.mark.parametrize("stride", STRIDES)
+@pytest.mark.parametrize("resolution", ["half", "grid"])
+def test_on_a_coarser_grid_the_networks_see_densities_of_the_same_order(stride: int, resolution: str) -> None:
+    """A crowd so even that far from the border its density is the same everywhere, 1/4 person per pixel: there the
+    networks make the same of it on every grid."""
+    steps = torch.arange(96, dtype=torch.float64) * 2 + 1
+    dots = torch.cartesian_prod(steps, steps)
+    [one] = full_crops((192, 192), stride)
+    inside = 96 // stride
+    made = []
+    for each in ("pixels", resolution):
+        torch.manual_seed(0)
+        maps = density_map("generated", stride, sigmas=[4, 8], resolution=each)
+        made.append(maps([replace(one, dots=dots)])[0, 0, inside, inside].item())
+    assert made[1] == pytest.approx(made[0], rel=1e-3)
+
+
+def test_naive_fusion_on_a_coarser_grid_is_that_on_pixels() -> None:
+    """Block sums of the mean of the blurred maps, on whatever cells these were drawn."""
+    [one] = full_crops((61, 93), 8)
+    pixels, half, grid = (
+        density_map("generated", 8, fusion="naive", resolution=each)([one]) for each in ("pixels", "half", "grid")
+    )
+    torch.testing.assert_close(half, pixels, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(grid, pixels, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("stride", "resolution", "pools"), [(4, "half", 1), (8, "half", 2), (4, "grid", 0), (8, "grid", 0)]
+)
+def test_the_fusion_has_a_pooling_for_each_halving_that_is_left(stride: int, resolution: str, pools: int) -> None:
+    generator = density_map("generated", stride, resolution=resolution)
+    assert sum(isinstance(layer, nn.AvgPool2d) for layer in generator.fusion) == pools
+    assert features(generator.fusion) == [128, 32, 8, 1]
+
+
+def test_learned_kernels_on_a_coarser_grid_are_refused() -> None:
+    with pytest.raises(UserError, match=r"resolution: learned kernels blur .* on pixels, not grid; write pixels"):
+        density_map("generated", kernels="learned", resolution="grid")
 
 
 def test_attention_is_a_share_of_each_blurred_map() -> None:

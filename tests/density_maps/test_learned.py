@@ -25,6 +25,11 @@ VARIANTS = [
     {"fusion": "direct"},
     {"fusion": "naive"},
     {"fusion": "naive", "kernels": "learned", "refinement": "hard_norm"},
+    {"resolution": "half"},
+    {"resolution": "grid"},
+    {"resolution": "half", "fusion": "naive"},
+    {"resolution": "grid", "fusion": "image_attention"},
+    {"resolution": "grid", "fusion": "direct", "refinement": "hard_norm"},
 ]
 EVERY = [(kind, {}) for kind in plugins.kinds("density map")] + [("generated", each) for each in VARIANTS]
 
@@ -111,7 +116,7 @@ def test_margins_stay_inside_and_keep_one_size(window: Window, expected: Window)
 def test_gradient_reaches_every_weight(kind: str, options: dict, stride: int) -> None:
     maps = density_map(kind, stride, **options)
     made, weights = maps(full_crops((64, 64), stride)), dict(maps.named_parameters())
-    assert made.requires_grad == bool(weights) == (options != {"fusion": "naive"})
+    assert made.requires_grad == bool(weights) == (options.get("fusion") != "naive" or "kernels" in options)
     if weights:
         made.square().sum().backward()
     slopes = {f"{name}.weight" for name, layer in maps.named_modules() if isinstance(layer, nn.PReLU)}  # cells below 0

@@ -15,8 +15,8 @@ from components.crowd import RawSample, Window
 from components.data import prepare
 from components.data.manifest import Prepared
 from components.data.packed import Pack, PackWriter
+from components.density_maps.annotation import annotation_map
 from components.evaluation.score import EvalImage, score
-from components.stages.rasterize import annotation_map
 from components.training.assemble import assemble
 from components.training.joint import JointModel, flip
 from components.training.samples import Samples

@@ -17,8 +17,8 @@ from components.data.manifest import Prepared
 from components.data.packed import Pack
 from components.data.prepare import prepare_dataset
 from components.datasets.mall import SCENE
+from components.density_maps.annotation import annotation_map
 from components.density_maps.drawn.perspective import Params, Perspective
-from components.stages.rasterize import annotation_map
 
 
 def turned(folder: Path, size: tuple[int, int]) -> RawSample:

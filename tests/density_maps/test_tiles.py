@@ -12,10 +12,10 @@ from components.density_maps.learned.shared.fusion import attention, fusion
 from components.networks import initialise
 
 
-def networks(stride: int) -> nn.ModuleDict:
+def networks(pools: int) -> nn.ModuleDict:
     """With biases, so that they make something of zeros."""
     torch.manual_seed(0)
-    nets = nn.ModuleDict({"attention": attention(5, 5), "fusion": fusion(5, 3 if stride == 8 else 2)})
+    nets = nn.ModuleDict({"attention": attention(5, 5), "fusion": fusion(5, pools)})
     return nets.double()
 
 
@@ -35,18 +35,22 @@ def gradients(nets: nn.ModuleDict, maps: Tensor, weights: Tensor) -> dict[str, T
 
 
 @pytest.mark.parametrize(
-    ("stride", "size", "places"),
+    ("pools", "size", "places"),
     [
-        (4, (264, 264), [(0, 0), (131, 140), (66, 260)]),  # most tiles are empty, inside and on every border
-        (4, (200, 200), []),
-        (4, (72, 136), [(40, 62), (71, 135)]),  # a last tile as small as it gets
-        (8, (72, 136), [(40, 62), (71, 135)]),
-        (4, (48, 40), [(20, 20)]),  # one tile
-        (8, (48, 40), [(20, 20)]),
+        (2, (264, 264), [(0, 0), (131, 140), (66, 260)]),  # most tiles are empty, inside and on every border
+        (2, (200, 200), []),
+        (2, (72, 136), [(40, 62), (71, 135)]),  # a last tile as small as it gets
+        (3, (72, 136), [(40, 62), (71, 135)]),
+        (2, (48, 40), [(20, 20)]),  # one tile
+        (3, (48, 40), [(20, 20)]),
+        (1, (264, 200), [(0, 0), (131, 140)]),
+        (1, (66, 130), [(40, 62), (65, 129)]),
+        (0, (264, 200), [(0, 0), (131, 140)]),
+        (0, (65, 129), [(40, 62), (64, 128)]),
     ],
 )
-def test_maps_and_gradients_are_those_of_the_whole(stride: int, size: tuple[int, int], places: list) -> None:
-    nets, blurred = networks(stride), blobs(*size, *places)
+def test_maps_and_gradients_are_those_of_the_whole(pools: int, size: tuple[int, int], places: list) -> None:
+    nets, blurred = networks(pools), blobs(*size, *places)
     whole = nets["fusion"](nets["attention"](blurred) * blurred)
     weights = torch.rand_like(whole)
     expected = gradients(nets, whole, weights)
@@ -58,7 +62,7 @@ def test_maps_and_gradients_are_those_of_the_whole(stride: int, size: tuple[int,
 
 def test_the_gradient_reaches_the_blurred_maps_too() -> None:
     """Learned kernels need it."""
-    nets, blurred = networks(4), blobs(136, 136, (60, 66), (10, 3)).requires_grad_()
+    nets, blurred = networks(2), blobs(136, 136, (60, 66), (10, 3)).requires_grad_()
     (nets["fusion"](nets["attention"](blurred) * blurred)).square().sum().backward()
     expected, blurred.grad = blurred.grad, None
     tiles.fuse(nets["fusion"], tiles.attend(nets["attention"], blurred, blurred)).square().sum().backward()
@@ -76,7 +80,7 @@ def test_empty_tiles_are_made_once_each() -> None:
 def test_bf16_makes_the_same_maps_to_rounding() -> None:
     """Of nets as they are after a warm-up: maps within 1 %, counts too, and gradients of a joint step's loss."""
     torch.manual_seed(0)
-    nets, blurred = networks(4).float(), blobs(72, 72, (60, 66), (10, 3)).float()
+    nets, blurred = networks(2).float(), blobs(72, 72, (60, 66), (10, 3)).float()
     initialise(nets, "he")
     goal = functional.avg_pool2d(blurred[:, 2:3], 4)
     optimiser = torch.optim.Adam(nets.parameters(), lr=1e-3)

@@ -6,7 +6,9 @@ F_f is dropped (the paper does not say). On a crop the target count is the sum o
 whole image is the number of dots: counting the crop's dots instead, whose kernels reach out of it, would favour the
 narrowest kernel.
 
-The ablations of tables 4 and 5 are options: `refinement`, `kernels` and `fusion`."""
+The ablations of tables 4 and 5 are options: `refinement`, `kernels` and `fusion`. The paper blurs and attends on
+pixels, which costs more than a light counter itself; `resolution` does so on coarser cells, where Gaussians are still
+integrated exactly."""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional
 
@@ -24,7 +26,7 @@ from components.density_maps.crops import annotation_maps, apply_with_margin, im
 from components.density_maps.gaussian import draw, weights_within
 from components.density_maps.learned.shared import tiles
 from components.density_maps.learned.shared.blur_kernels import LearnedKernels
-from components.density_maps.learned.shared.fusion import MARGINS, NaiveFusion, attention, fusion
+from components.density_maps.learned.shared.fusion import NaiveFusion, attention, fusion, margin
 from components.errors import UserError
 from components.losses.shared.global_count import global_count
 from components.losses.shared.local_count import local_count
@@ -41,8 +43,11 @@ class Params(Options):
 
     `refinement`: the squared error of the whole map's count as in equation (7) ("global"), or of the count in each
     `patch` ("local"), weighted with beta; "hard_norm" has no second loss and scales the map to its count. `fusion`:
-    "direct" has no attention. `precision` of the convolutions on pixels: "auto" is bf16 on processors that multiply in
-    it. Then maps are those of "fp32" up to rounding to 8 bits, in two thirds of the time and twice the memory."""
+    "direct" has no attention. `resolution`: blurred maps and attention on "pixels" as in the paper, on cells of 2 x 2
+    pixels ("half"), or on the counter's own cells ("grid"), with fewer poolings in the fusion; bandwidths stay in
+    pixels, and a blurred map sums to the number of people. `precision` of the convolutions: "auto" is bf16 on
+    processors that multiply in it. Then maps are those of "fp32" up to rounding to 8 bits, in two thirds of the time
+    and twice the memory."""
 
     beta: float = Field(100.0, ge=0)
     refinement: Literal["global", "local", "hard_norm"] = "global"
@@ -50,6 +55,7 @@ class Params(Options):
     sigmas: tuple[float, ...] = Field((1, 2, 4, 8, 16), min_length=2, description="pixels")
     kernels: Literal["fixed", "learned"] = "fixed"
     fusion: Literal["self_attention", "image_attention", "direct", "naive"] = "self_attention"
+    resolution: Literal["pixels", "half", "grid"] = "pixels"
     precision: Precision = "auto"
     update_every: int = Field(1, ge=1, description="Ng of algorithm 2")
     blur_gain: float = Field(100.0, gt=0)
@@ -58,6 +64,15 @@ class Params(Options):
     warm_up_lr: float = Field(1e-3, gt=0)
     initialisation: Initialisation = "he"
     optimiser: Optimiser = Optimiser(lr=1e-4)
+
+    @model_validator(mode="after")
+    def _kernels_on_pixels(self) -> Params:
+        if self.kernels == "learned" and self.resolution != "pixels":
+            raise UserError(
+                f"resolution: learned kernels blur a dot map on pixels, not {self.resolution}; write pixels, or choose "
+                "kernels: fixed"
+            )
+        return self
 
 
 PRESETS = {
@@ -84,14 +99,15 @@ class Generator(DensityMap):
         super().__init__(params, stride, scale)
         if stride not in (4, 8):
             raise UserError(f"density_map: the generator makes maps for counters of stride 4 or 8, not {stride}")
-        maps = len(params.sigmas)
+        self.cell = {"pixels": 1, "half": 2, "grid": stride}[params.resolution]  # side in pixels, of blurred maps
+        self.margin, maps = margin(stride, self.cell), len(params.sigmas)
         channels = {"self_attention": maps, "image_attention": 3}  # that the attention sees
         self.kernels = LearnedKernels(params.sigmas, params.blur_gain) if params.kernels == "learned" else None
         self.attention = attention(channels[params.fusion], maps) if params.fusion in channels else None
         self.fusion = (
-            NaiveFusion(stride, scale / params.blur_gain)
+            NaiveFusion(stride, self.cell, scale / params.blur_gain)
             if params.fusion == "naive"
-            else fusion(maps, pools=3 if stride == 8 else 2)
+            else fusion(maps, pools=(stride // self.cell).bit_length() - 1)
         )
         initialise(self, params.initialisation)
 
@@ -100,8 +116,8 @@ class Generator(DensityMap):
 
         Hard normalisation needs the sum over the whole image, so it always makes the whole map."""
         sides = [side for crop in crops for side in crop.size]
-        margin = max(sides) if self.params.refinement == "hard_norm" else MARGINS[self.stride]
-        return apply_with_margin(self._run, crops, margin, self.stride)
+        reach = max(sides) if self.params.refinement == "hard_norm" else self.margin
+        return apply_with_margin(self._run, crops, reach, self.stride)
 
     def _run(self, crops: Sequence[Crop]) -> Tensor:
         blurred = torch.stack([self.blurred(crop) for crop in crops])
@@ -112,7 +128,7 @@ class Generator(DensityMap):
         return hard_normalised(maps, self.scale * people, region_masks(crops, self.stride))
 
     def blurred(self, crop: Crop) -> Tensor:
-        """Equation (4) for one crop: (k, H, W) people per pixel.
+        """Equation (4) for one crop: (k, H / cell, W / cell) people per cell of `cell` pixels.
 
         Every fixed kernel has mass 1 inside the image, or inside its region of interest, up to rounding: far from its
         dot it is set to zero."""
@@ -120,23 +136,26 @@ class Generator(DensityMap):
             maps: Tensor = self.kernels(crop.dots, crop.size, crop.window)
             return maps
         drawn = torch.stack([self._blurred(crop, sigma) for sigma in self.params.sigmas])
-        return functional.threshold(drawn, NEGLIGIBLE, 0)
+        return functional.threshold(drawn, NEGLIGIBLE * self.cell**2, 0)
 
     def _blurred(self, crop: Crop, sigma: float) -> Tensor:
         weights = None
         if crop.region is not None:
             weights = weights_within(crop.dots, sigma, crop.size, crop.region, self.stride)
-        return draw(crop.dots, sigma, crop.size, side=1, window=crop.window, weights=weights)
+        return draw(crop.dots, sigma, crop.size, side=self.cell, window=crop.window, weights=weights)
 
     def fuse(self, blurred: Tensor, images: Tensor | None = None) -> Tensor:
-        """Equations (5) and (6): (B, k, H, W) -> (B, 1, H / stride, W / stride).
+        """Equations (5) and (6): (B, k, H / cell, W / cell) -> (B, 1, H / stride, W / stride).
 
-        With `images` (B, 3, H, W) in -1..1 the attention sees the images instead of the blurred maps."""
-        inputs = (self.params.blur_gain * blurred).contiguous(memory_format=torch.channels_last)
+        With `images` (B, 3, H, W) in -1..1 the attention sees the images, on the same cells, instead of the blurred
+        maps."""
+        inputs = self._inputs(blurred).contiguous(memory_format=torch.channels_last)
         if isinstance(self.fusion, NaiveFusion):
             naive: Tensor = self.fusion(inputs)
             return naive
-        guides = inputs if images is None else images.contiguous(memory_format=torch.channels_last)
+        guides = inputs
+        if images is not None:
+            guides = functional.avg_pool2d(images, self.cell).contiguous(memory_format=torch.channels_last)
         gain, bf16 = self.params.attention_gain or inputs.shape[1], in_bf16(self.params.precision, inputs.device)
         maps = []
         for one, guide in zip(inputs.split(1), guides.split(1), strict=True):
@@ -144,11 +163,16 @@ class Generator(DensityMap):
             maps.append(tiles.fuse(self.fusion, weighted, bf16=bf16))
         return torch.cat(maps)
 
+    def _inputs(self, blurred: Tensor) -> Tensor:
+        """What the networks see of blurred maps: their mean in people per pixel, times `blur_gain`."""
+        inputs: Tensor = self.params.blur_gain / self.cell**2 * blurred
+        return inputs
+
     def shares(self, blurred: Tensor) -> Tensor:
-        """Equation (5) alone: the self-attention of blurred maps (B, k, H, W), of the same shape, with sum 1 over k."""
+        """Equation (5) alone: the self-attention of blurred maps (B, k, h, w), of the same shape, with sum 1 over k."""
         assert self.params.fusion == "self_attention"
         assert self.attention is not None
-        weights: Tensor = self.attention(self.params.blur_gain * blurred)
+        weights: Tensor = self.attention(self._inputs(blurred))
         return weights
 
     def refinement_loss(self, maps: Tensor, crops: Sequence[Crop]) -> Tensor:

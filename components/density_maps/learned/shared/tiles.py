@@ -9,6 +9,7 @@ there. The fusion of zeros is computed once; its gradient is the sum over all ti
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -19,7 +20,7 @@ from torch.utils.checkpoint import checkpoint
 from components.crowd import Window
 from components.networks import autocast
 
-RADIUS = 3  # pixels: how far the layers that run on tiles see beyond a tile, in attention and in fusion
+RADIUS = 3  # cells of the blurred maps: how far the layers that run on tiles see, at most, beyond a tile
 Edges = tuple[
     int, int, int, int
 ]  # left, right, top, bottom: 1 where a tile lies on the image's border, which is padded with zeros
@@ -52,17 +53,19 @@ def attend(attention: nn.Sequential, guide: Tensor, blurred: Tensor, *, bf16: bo
 
 
 def fuse(fusion: nn.Sequential, weighted: Tensor, *, bf16: bool = False) -> Tensor:
-    """Equation (6): (1, k, H, W) -> (1, 1, H / stride, W / stride).
+    """Equation (6): (1, k, H, W) -> (1, 1, H / f, W / f), where f is 2 to the number of poolings.
 
-    The last layers, on few cells, run on the whole map, in fp32."""
+    The third convolution and what follows, of few features, run on the whole map, in fp32."""
     grid = tile_grid(weighted)
     distinct = {tile.key: tile for row in grid for tile in row}
     tiles, layers = [*distinct.values()], [*fusion]
+    _, second, third, _ = (index for index, layer in enumerate(layers) if isinstance(layer, nn.Conv2d))
+    radius = RADIUS if isinstance(layers[second - 1], nn.AvgPool2d) else 2
     results = {
-        tile.key: _run(layers[:6], 4, piece, tile.edges, bf16)
-        for tile, piece in zip(tiles, _pieces(weighted, tiles, RADIUS), strict=True)
+        tile.key: _run(layers[:third], second + 1, piece, tile.edges, bf16)
+        for tile, piece in zip(tiles, _pieces(weighted, tiles, radius), strict=True)
     }
-    maps: Tensor = fusion[6:](_joined(grid, results))
+    maps: Tensor = fusion[third:](_joined(grid, results))
     return maps
 
 
@@ -73,23 +76,30 @@ def _joined(grid: list[list[Tile]], results: dict[tuple[object, ...], Tensor]) -
 def tile_grid(maps: Tensor) -> list[list[Tile]]:
     """The tiles of maps (1, k, H, W), row by row.
 
-    Their side is 64 pixels on a CPU, so that 128 features of a tile stay in the cache; elsewhere 512, so that the start
-    of each layer costs little."""
+    Their side is 64 cells on a CPU, so that 128 features of a tile stay in the cache; elsewhere 512, so that the start
+    of each layer costs little. What is left at the end and narrower than RADIUS belongs to the tile before it, which
+    otherwise would end less than RADIUS from the border without lying on it."""
     height, width = maps.shape[-2:]
     side = 64 if maps.device.type == "cpu" else 512
     grid: list[list[Tile]] = []
-    for top, occupied_row in zip(range(0, height, side), _occupied(maps, side), strict=True):
-        tall = min(side, height - top)
+    for (top, tall), occupied_row in zip(_sections(height, side), _occupied(maps, side), strict=False):
         grid.append([])
-        for left, occupied in zip(range(0, width, side), occupied_row, strict=True):
-            wide = min(side, width - left)
+        for (left, wide), occupied in zip(_sections(width, side), occupied_row, strict=False):
             edges = (int(left == 0), int(left + wide == width), int(top == 0), int(top + tall == height))
             grid[-1].append(Tile(Window(top, left, tall, wide), edges, occupied))
     return grid
 
 
+def _sections(length: int, side: int) -> list[tuple[int, int]]:
+    """Start and length of the tiles along one axis."""
+    starts = [start for start in range(0, length, side) if start == 0 or length - start >= RADIUS]
+    return [(start, end - start) for start, end in pairwise([*starts, length])]
+
+
 def _occupied(maps: Tensor, side: int) -> list[list[bool]]:
-    """For each tile of (1, k, H, W), row by row: whether anything in it or within RADIUS of it is not zero."""
+    """For each tile of (1, k, H, W), row by row: whether anything in it or within RADIUS of it is not zero.
+
+    There may be a row or a column too many: that of a narrow rest, which lies within RADIUS of the tile before it."""
     filled = (maps.detach() != 0).any(dim=1, keepdim=True).float()
     pooled = functional.max_pool2d(filled, side + 2 * RADIUS, side, RADIUS, ceil_mode=True)
     occupied: list[list[bool]] = pooled[0, 0].bool().tolist()
