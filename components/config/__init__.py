@@ -1,0 +1,1 @@
+"""Options, kinds, the schema of params, and resolved experiments."""

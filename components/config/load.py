@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import yaml
 
 from components.config.options import Options, check
-from components.config.study import NAME, WORDS, Defaults, Study, merge
+from components.config.study import NAME, TESTING, WORDS, Defaults, Study, merge
 from components.errors import UserError
 
 Entry = TypeVar("Entry", bound=Options)
@@ -59,7 +59,7 @@ def study_files(path: Path) -> list[Path]:
 
 def settings(study: Study) -> dict[str, dict[str, dict[str, Any]]]:
     """Plain data of all that changes the numbers of each entry: `settings(study)[family][name]`, where the families are
-    datasets, maps, experiments and searches.
+    datasets, maps, experiments, averaging (how each experiment's runs are tested) and searches.
 
     Defaults of the schema are filled in; those of kinds are not. An experiment's title and the published row beside
     which it is shown are left out."""
@@ -67,10 +67,11 @@ def settings(study: Study) -> dict[str, dict[str, dict[str, Any]]]:
         "datasets": study.datasets,
         "maps": study.maps,
         "experiments": study.experiments,
+        "averaging": {name: each.averaging for name, each in study.experiments.items()},
         "searches": study.searches,
     }
     return {
-        family: {name: entry.model_dump(mode="json", exclude=WORDS) for name, entry in entries.items()}
+        family: {name: entry.model_dump(mode="json", exclude=WORDS | {TESTING}) for name, entry in entries.items()}
         for family, entries in families.items()
     }
 

@@ -63,7 +63,12 @@ class Plan:
 
     def kinds(self) -> dict[str, str]:
         """The kinds whose code a run is made with, by the names that `components/workspace/sources.py` has for them."""
-        return {"counter": self.counter.name, "density_map": self.density_map.name, "loss": self.loss.name}
+        return {
+            "drawn_map": self.annotation.name,
+            "counter": self.counter.name,
+            "density_map": self.density_map.name,
+            "loss": self.loss.name,
+        }
 
     def named_files(self) -> list[Path]:
         """The files and folders that options of the networks name, such as weights to start from."""

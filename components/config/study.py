@@ -18,7 +18,7 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from components.config.options import Choice, Options
 from components.errors import UserError
@@ -30,6 +30,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what every generator of random n
 SEARCHABLE = ("counter", "density_map", "loss", "training")  # what keys of a search space begin with
 SET_BY_SEARCH = {"training.epochs", "training.validate_every", "training.workers"}
 WORDS = {"title", "published"}  # keys of an experiment that change no number
+TESTING = "averaging"  # the key of an experiment that changes how its runs are tested, but not the runs
 
 
 class Split(Options):
@@ -56,6 +57,33 @@ class MapEntry(Options):
     kernel: Choice
 
 
+class Augmentation(Options):
+    """Random changes to training images; without options there are none."""
+
+    scale: tuple[PositiveFloat, PositiveFloat] = Field(
+        (1.0, 1.0), description="images are resized by a factor from this range; dots and maps follow"
+    )
+    brightness: float = Field(0.0, ge=0, lt=1, description="times a factor of 1 +- this")
+    contrast: float = Field(0.0, ge=0, lt=1, description="times a factor of 1 +- this")
+    saturation: float = Field(0.0, ge=0, lt=1, description="times a factor of 1 +- this")
+    grey: float = Field(0.0, ge=0, le=1, description="share of images without colour")
+    jpeg: float = Field(0.0, ge=0, le=1, description="share of images with the noise of JPEG")
+
+    @model_validator(mode="after")
+    def _check_scale(self) -> Augmentation:
+        if self.scale[0] > self.scale[1]:
+            raise UserError(f"scale: {list(self.scale)} must be [smallest, largest]")
+        return self
+
+    @property
+    def resizes(self) -> bool:
+        return self.scale != (1.0, 1.0)
+
+    @property
+    def changes_look(self) -> bool:
+        return any((self.brightness, self.contrast, self.saturation, self.grey, self.jpeg))
+
+
 class Training(Options):
     """What the loop reads; how each network is updated stands in that network's own options.
 
@@ -67,11 +95,22 @@ class Training(Options):
         None, description="(height, width) in pixels; none: whole images"
     )
     flip: bool = True
+    augmentation: Augmentation = Augmentation()
+    average: float | None = Field(
+        None, gt=0, lt=1, description="decay, a step, of a moving average of the counter's weights; none: no average"
+    )
     target_scale: float | None = Field(None, gt=0, description="maps are multiplied by this; none: 640 / stride^2")
     schedule: Literal["constant", "cosine"] = "cosine"
     validate_every: int = Field(1, ge=1)
     workers: int = Field(1, ge=1, description="Ray Train workers; the order of the samples does not depend on it")
     stop_on_alarm: bool = False
+
+
+class Averaging(Options):
+    """Predictions that are averaged when test images are counted; without options each is made once, as it is."""
+
+    flip: bool = Field(False, description="also of the mirrored image")
+    scales: tuple[PositiveFloat, ...] = Field((1.0,), min_length=1, description="of the image resized by each factor")
 
 
 class Experiment(Options):
@@ -86,6 +125,7 @@ class Experiment(Options):
     preset: Preset = "stable"
     seeds: tuple[Seed, ...] = Field((0,), min_length=1)
     training: dict[str, Any] = Field({})
+    averaging: Averaging = Averaging()
     published: str | None = Field(None, description="the row of the paper that this one stands beside")
 
     @model_validator(mode="after")

@@ -162,8 +162,8 @@ def sample_perspective(perspective: np.ndarray, dots: np.ndarray, file: str, pro
 
 
 def resize_region(region: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The fraction of each pixel of the prepared image of `size` (width, height) inside the region (H, W), times 255,
-    as uint8.
+    """The fraction of each pixel of an image of `size` (width, height) inside the region, times 255, as uint8; `region`
+    (H, W) is bool, or such fractions in 0..1, at another size.
 
     A pixel that has anything of the region keeps a fraction above 0, so that no dot inside stands where nothing
     counts."""

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.crowd import block_sum
-from components.data.decode import PreparedImage
+from components.data.decode import PreparedImage, resize_region
 from components.data.duplicates import group_duplicates, image_signature
 from components.data.packed import Pack
 from components.errors import UserError
@@ -104,15 +104,27 @@ class Prepared:
         """The fraction of each cell of `side` pixels that lies in the region of interest: (h, w) float32 in 0..1.
 
         None where the data set has no regions at all. Of a cell that reaches over the image's border, what lies inside
-        the image counts as the whole. Made once for each region."""
+        the image counts as the whole. Made once for each region, unless the row's image was resized."""
         if self._regions is None:
             return None
-        key = (row.region, row.height, row.width, side)
+        size = (row.height, row.width)
+        if size != (self.rows[row.number].height, self.rows[row.number].width):
+            return self._region_fractions(row, side)
+        key = (row.region, *size, side)
         if key not in self._fractions:
-            every = np.ones((row.height, row.width), np.float32)
-            inside = every if row.region is None else self._regions[row.region] / np.float32(255)
-            self._fractions[key] = (block_sum(inside, side) / block_sum(every, side)).astype(np.float32)
+            self._fractions[key] = self._region_fractions(row, side)
         return self._fractions[key]
+
+    def _region_fractions(self, row: Row, side: int) -> np.ndarray:
+        assert self._regions is not None
+        every = np.ones((row.height, row.width), np.float32)
+        inside: np.ndarray = every
+        if row.region is not None:
+            inside = self._regions[row.region] / np.float32(255)
+        if inside.shape != every.shape:
+            inside = resize_region(inside, (row.width, row.height)) / np.float32(255)
+        fractions: np.ndarray = (block_sum(inside, side) / block_sum(every, side)).astype(np.float32)
+        return fractions
 
 
 def manifest_rows(images: Iterable[tuple[PreparedImage, int | None]]) -> tuple[Rows, list[str | None]]:

@@ -1,0 +1,1 @@
+"""Kinds of data sets: a file reads a raw layout, as images, dots and splits."""

@@ -14,8 +14,8 @@ from components.config.study import MapEntry
 from components.crowd import CELL
 from components.data.manifest import Prepared, Row
 from components.data.packed import PackWriter
+from components.density_maps.annotation import annotation_map
 from components.density_maps.drawn import Kernel
-from components.density_maps.gaussian import draw_within
 from components.errors import UserError
 from components.workspace.layout import Layout
 from components.workspace.processes import run_stage
@@ -37,19 +37,6 @@ def _bandwidths(kernel: Kernel, row: Row, where: str) -> np.ndarray:
         return kernel.bandwidths(row.dots, row.perspective)
     except UserError as error:
         raise UserError(f"{where}: {row.id}: {error}") from None
-
-
-def annotation_map(row: Row, bandwidths: np.ndarray, region: np.ndarray | None = None) -> np.ndarray:
-    """The map (ceil(H/4), ceil(W/4)) float32 of one image, people per cell, of dots with these bandwidths (N,).
-
-    With a region of interest (the share of each cell that lies in it) the map is 0 outside, and each dot weighs 1
-    inside: as at the image's border, the mass that is cut off is given back."""
-    dots, sigmas = torch.from_numpy(row.dots), torch.from_numpy(bandwidths)
-    shares = None if region is None else torch.from_numpy(region)
-    drawn: np.ndarray = draw_within(dots, sigmas, (row.height, row.width), shares).numpy()
-    people = len(row.dots)
-    assert abs(drawn.sum(dtype=np.float64) - people) <= 1e-4 * max(1, people), f"{row.id}: a map that loses people"
-    return drawn
 
 
 if __name__ == "__main__":

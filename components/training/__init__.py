@@ -1,0 +1,1 @@
+"""The loop that trains a counter together with its density map."""

@@ -47,13 +47,15 @@ def assemble(plan: Plan, seed: int) -> JointModel:
     """The model, started from `seed`: one seed starts the same counter whatever the density map is."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        counter = plugins.build("counter", plan.counter.name, plan.counter.options)
+        channels = build_loss(plan.loss).channels
+        counter = plugins.build("counter", plan.counter.name, plan.counter.options, channels=channels)
         counter = counter.to(memory_format=torch.channels_last)
         scale = plan.training.target_scale or 640 / counter.stride**2  # x 40 at stride 4, x 10 at stride 8
         torch.manual_seed(seed + 1)
         maps = plugins.build(
             "density map", plan.density_map.name, plan.density_map.options, stride=counter.stride, scale=scale
         )
+        maps.attach(counter)
     maps = maps.to(memory_format=torch.channels_last)
     return JointModel(counter, maps, build_loss(plan.loss, counter.stride, scale), scale)
 
@@ -65,7 +67,15 @@ def samples(plan: Plan, seed: int, data: TrainingData, stride: int) -> tuple[Sam
     options = plan.training
     _check_batches(data.prepared, options, stride)
     training = Samples(
-        data.prepared, data.maps, "train", stride=stride, crop=options.crop, flip=options.flip, seed=seed
+        data.prepared,
+        data.maps,
+        "train",
+        stride=stride,
+        crop=options.crop,
+        flip=options.flip,
+        seed=seed,
+        augmentation=options.augmentation,
+        kernel=plugins.build("drawn map", plan.annotation.name, plan.annotation.options),
     )
     return training, Samples(data.prepared, data.maps, "val", stride=stride)
 
@@ -87,8 +97,18 @@ def load_run(paths: RunPaths) -> Run:
 def _check_batches(data: Prepared, options: Training, stride: int) -> None:
     if options.crop and (options.crop[0] % stride or options.crop[1] % stride):
         raise UserError(f"training.crop: {list(options.crop)} must be multiples of the counter's stride, {stride}")
-    sizes = {(row.height, row.width) for row in data.split("train")}
-    if options.crop is None and options.batch_size > 1 and len(sizes) > 1:
-        raise UserError(
-            f"{data.folder}: training images have {len(sizes)} sizes; set training.crop, or training.batch_size: 1"
-        )
+    rows = data.split("train")
+    sizes = {(row.height, row.width) for row in rows}
+    varied = options.augmentation.resizes or len(sizes) > 1
+    if options.crop is None and options.batch_size > 1 and varied:
+        cause = "augmentation.scale varies their size" if options.augmentation.resizes else f"have {len(sizes)} sizes"
+        raise UserError(f"{data.folder}: training images {cause}; set training.crop, or training.batch_size: 1")
+    smallest = options.augmentation.scale[0]
+    for row in rows if options.crop and smallest < 1 else ():
+        for side, crop in zip((row.height, row.width), options.crop or (), strict=True):
+            if round(smallest * side) < crop <= side:
+                raise UserError(
+                    f"training.augmentation.scale: {smallest:g} makes {row.id}, {row.width} x {row.height} px, smaller "
+                    f"than training.crop, {list(options.crop or ())}; raise the scale to {crop / side:.3g}, or lower "
+                    "the crop"
+                )

@@ -9,14 +9,16 @@ import math
 import time
 from collections.abc import Callable
 from copy import deepcopy
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from components.config.study import Training
-from components.crowd import Batch
+from components.crowd import Batch, Counter
 from components.errors import UserError
 from components.evaluation.metrics.mae import mean_absolute_error
 from components.evaluation.metrics.rmse import root_mean_squared_error
@@ -25,7 +27,7 @@ from components.losses.shared.squared_error import squared_error
 from components.training.alarms import alarms, health
 from components.training.bilevel import bilevel_update
 from components.training.joint import JointModel
-from components.training.optimisers import Optimisers, build_optimisers, set_learning_rates
+from components.training.optimisers import Optimisers, build_average, build_optimisers, set_learning_rates
 from components.training.samples import OUTER, WARM_UP, Samples, prefetch
 
 T = TypeVar("T")
@@ -72,20 +74,23 @@ def fit(
     `state`: one that an earlier call reported; training continues from it. `on_progress` is called after each step
     with the epochs done so far. Raises DivergedError where predictions are no longer finite."""
     communicator = communicator or Communicator()
-    optimisers = build_optimisers(model)
+    optimisers, average = build_optimisers(model), build_average(model.counter, options.average)
+    averaged = model
+    if average:
+        averaged = JointModel(cast(Counter, average.module), model.density_map, model.loss, model.scale)
     if state is None:
         _warm_up(model, training, options.batch_size)
         communicator.broadcast_([*model.parameters()])
         state = {"epoch": 0, "history": [], "best": None}
     else:
-        _restore(state, model, optimisers)
+        _restore(state, model, optimisers, average)
     for epoch in range(state["epoch"] + 1, options.epochs + 1):
         if options.stop_on_alarm and state["history"] and alarms(state["history"][-1]):
             break
-        record = train_epoch(model, optimisers, training, options, epoch, communicator, on_progress)
+        record = train_epoch(model, optimisers, training, options, epoch, communicator, on_progress, average)
         if epoch % options.validate_every == 0 or epoch == options.epochs:
-            record |= _validate(model, validation, communicator)
-        state = _next_state(state, record, model, optimisers)
+            record |= _validate(averaged, validation, communicator)
+        state = _next_state(state, record, model, averaged, optimisers, average)
         report(record, state)
     return state
 
@@ -98,6 +103,7 @@ def train_epoch(
     epoch: int,
     communicator: Communicator,
     on_progress: Callable[[float], None],
+    average: AveragedModel | None = None,
 ) -> Record:
     """One pass over the training images. Losses are means over images of sums over cells, as in equations (3) and (7);
     "waiting" is the share of the time that was spent waiting for data."""
@@ -117,6 +123,8 @@ def train_epoch(
         bilevel = every is not None and step % every == 0
         updated = active if bilevel or every is None else active[:1]
         sums += train_step(model, updated, batch, images, learn_maps, communicator, next(outer) if bilevel else None)
+        if average:
+            average.update_parameters(model.counter)
         images_done += images
         on_progress(epoch - 1 + images_done / len(training))
         requested = time.perf_counter()
@@ -152,11 +160,12 @@ def train_step(
     if batch is not None:
         batch = batch.to(model.device)
         losses = model(batch, learn_maps=learn_maps)
+        batch = replace(batch, crops=losses.crops)
         ((losses.counting + losses.refinement).sum() / images).backward()
         sums = torch.stack([losses.counting.sum(), losses.refinement.sum()]).detach().cpu()
     sum_gradients(optimisers, communicator)
     if outer is not None:
-        bilevel_update(model, (batch, images), outer, sums[0], communicator.all_reduce_)
+        bilevel_update(model, optimisers[0], (batch, images), outer, sums[0], communicator.all_reduce_)
         sum_gradients(optimisers[1:], communicator)
     for optimiser in optimisers:
         optimiser.step()
@@ -190,13 +199,12 @@ def _validate(model: JointModel, validation: Samples, communicator: Communicator
 
 
 def _map_health(model: JointModel, validation: Samples) -> Record:
-    maps, annotations = [], []
-    for index in range(min(EXAMPLES, len(validation))):
-        crop = validation.full_crop(index).to(model.device)
-        with torch.no_grad():
-            maps.append((model.target([crop])[0, 0] / model.scale).cpu().numpy())
-        annotations.append(crop.annotation.cpu().numpy())
-    return health(maps, annotations)
+    examples = [validation.full_crop(index).to(model.device) for index in range(min(EXAMPLES, len(validation)))]
+    with torch.no_grad():
+        crops = model.with_features(examples)
+        maps = [(model.target([crop])[0, 0] / model.scale).cpu().numpy() for crop in crops]
+        measured = model.density_map.measure(crops)
+    return health(maps, [crop.annotation.cpu().numpy() for crop in crops]) | measured
 
 
 def _warm_up(model: JointModel, training: Samples, batch_size: int) -> None:
@@ -215,16 +223,26 @@ def _warm_up(model: JointModel, training: Samples, batch_size: int) -> None:
         optimiser.step()
 
 
-def _restore(state: State, model: nn.Module, optimisers: Optimisers) -> None:
+def _restore(state: State, model: nn.Module, optimisers: Optimisers, average: AveragedModel | None) -> None:
     model.load_state_dict(state["model"])
     for name, optimiser in optimisers.items():
         optimiser.load_state_dict(state["optimisers"][name])
+    if average:
+        average.load_state_dict(state["average"])
 
 
-def _next_state(state: State, record: Record, model: JointModel, optimisers: Optimisers) -> State:
+def _next_state(
+    state: State,
+    record: Record,
+    model: JointModel,
+    averaged: JointModel,
+    optimisers: Optimisers,
+    average: AveragedModel | None,
+) -> State:
+    """The state after an epoch. The best model is the one that was validated: the averaged one, if there is one."""
     best = state["best"]
     if "val_mae" in record and (best is None or record["val_mae"] < best["val_mae"]):
-        best = {"epoch": record["epoch"], "val_mae": record["val_mae"], "model": deepcopy(model.state_dict())}
+        best = {"epoch": record["epoch"], "val_mae": record["val_mae"], "model": deepcopy(averaged.state_dict())}
     return {
         "epoch": int(record["epoch"]),
         "history": [*state["history"], record],
@@ -233,4 +251,5 @@ def _next_state(state: State, record: Record, model: JointModel, optimisers: Opt
         "scale": model.scale,
         "model": model.state_dict(),
         "optimisers": {name: optimiser.state_dict() for name, optimiser in optimisers.items()},
+        **({"average": average.state_dict()} if average else {}),
     }

@@ -7,12 +7,15 @@ import sys
 from types import TracebackType
 from typing import Any
 
+from torch import Tensor
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from components.crowd import SHARE
 from components.data.manifest import Prepared
 from components.training.alarms import alarms
 
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")  # of batch norm: buffers, not parameters
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total} epochs [{elapsed}<{remaining}] {postfix}"
 
 log = logging.getLogger(__name__)
@@ -57,11 +60,27 @@ def describe_training(state: dict[str, Any], prepared: Prepared) -> dict[str, An
         "epochs": state["epoch"],
         "best_epoch": best,
         "resolution": _image_size(prepared),
-        "parameters": sum(value.numel() for name, value in state["model"].items() if name.startswith("counter.")),
+        "parameters": _count_parameters(state["model"]),
         "alarms": alarms(history[best - 1]),
+        **_mean_shares(history[best - 1]),
         "alarmed_epochs": [each["epoch"] for each in history if alarms(each)],
         "seconds": round(sum(each["seconds"] for each in history), 1),
     }
+
+
+def _mean_shares(record: dict[str, float]) -> dict[str, list[float]]:
+    """The mean shares of a mixture's bandwidths after an epoch, as its option `shares` takes them."""
+    shares = [round(value, 4) for name, value in record.items() if name.startswith(SHARE)]
+    return {"mean_shares": shares} if shares else {}
+
+
+def _count_parameters(model: dict[str, Tensor]) -> int:
+    """The parameters of the counter, fixed ones too, from the tensors of a joint model by name."""
+    return sum(
+        value.numel()
+        for name, value in model.items()
+        if name.startswith("counter.") and name.rpartition(".")[2] not in STATISTICS
+    )
 
 
 def _image_size(prepared: Prepared) -> str:

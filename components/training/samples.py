@@ -1,7 +1,8 @@
 """Reads prepared files, and cuts and flips them into batches.
 
-The order of the images, and the crop and flip of each, are functions of (seed, epoch, position in the epoch). So they
-are the same for every method, after a resume, and for any number of workers; each worker reads its share of a batch."""
+The order of the images, and the crop, flip and augmentation of each, are functions of (seed, epoch, position in the
+epoch). So they are the same for every method, after a resume, and for any number of workers; each worker reads its
+share of a batch."""
 
 from __future__ import annotations
 
@@ -15,14 +16,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from components.config.study import Augmentation
 from components.crowd import CELL, Batch, Crop, Window, block_sum, cell_count
 from components.data.manifest import Prepared, Row
 from components.data.packed import Pack
-from components.density_maps.crops import full_window
+from components.density_maps.annotation import annotation_map
+from components.density_maps.crops import full_window, padded
+from components.density_maps.drawn import Kernel
 from components.evaluation.score import EvalImage
+from components.training.augment import change_look, random_scale, resize
 
 T = TypeVar("T")
-PAD_COLOUR = np.array((124, 116, 104), np.uint8)  # ImageNet's mean: zero after standardisation
 TRAINING, WARM_UP, OUTER = 0, 1, 2  # independent streams of random numbers
 
 
@@ -39,10 +43,14 @@ class Samples:
         crop: tuple[int, int] | None = None,
         flip: bool = False,
         seed: int = 0,
+        augmentation: Augmentation = Augmentation(),  # noqa: B008 (frozen)
+        kernel: Kernel | None = None,
     ) -> None:
+        """`kernel` draws the annotation maps of images that `augmentation` resizes."""
         self.rows, self.images, self.maps = prepared.split(split), prepared.images, maps
         self.region = partial(prepared.region, side=stride)
         self.stride, self.crop, self.flip, self.seed = stride, crop, flip, seed
+        self.augmentation, self.kernel = augmentation, kernel
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -55,13 +63,14 @@ class Samples:
         order = np.random.default_rng([self.seed, stream, epoch]).permutation(len(self.rows))
         for start in range(0, len(order), batch_size):
             positions = range(start, min(start + batch_size, len(order)))
-            crops = [
+            parts = [
                 self._random_crop(
                     self.rows[order[position]], np.random.default_rng([self.seed, stream, epoch, position])
                 )
                 for position in positions[rank::workers]
             ]
-            yield (_as_batch(crops) if crops else None), len(positions)
+            batch = Batch(torch.cat([pixels for _, pixels in parts]), [crop for crop, _ in parts]) if parts else None
+            yield batch, len(positions)
 
     def endless(self, batch_size: int, stream: int) -> Iterator[tuple[Batch, int]]:
         """The whole batches of epoch after epoch, without end, and their sizes."""
@@ -74,7 +83,8 @@ class Samples:
         """One whole image, not flipped."""
         row = self.rows[index]
         size = (row.height, row.width)
-        return self._crop(row, size, full_window(size, self.stride), flipped=False)
+        annotation = block_sum(self.maps[row.number], self.stride // CELL)
+        return self._crop(row, self.images[row.number], annotation, size, full_window(size, self.stride))
 
     def scored(self, indices: Iterable[int]) -> Iterator[EvalImage]:
         """Whole images, for `components.evaluation.score`."""
@@ -82,20 +92,47 @@ class Samples:
             row = self.rows[index]
             yield EvalImage(row.id, self.images[row.number], row.dots, self.region(row), row.scene)
 
-    def _random_crop(self, row: Row, random: np.random.Generator) -> Crop:
-        """An image smaller than the crop lies in the top-left corner of a canvas of the crop's size."""
-        size = (row.height, row.width)
-        corner, flipped = random.random(2), bool(random.random() < 0.5) and self.flip
-        if self.crop is None:
-            return self._crop(row, size, full_window(size, self.stride), flipped)
-        size = (max(row.height, self.crop[0]), max(row.width, self.crop[1]))
-        limit = full_window(size, self.stride)
-        free = ((limit.height - self.crop[0]) // self.stride, (limit.width - self.crop[1]) // self.stride)
-        top, left = (int(share * (steps + 1)) * self.stride for share, steps in zip(corner, free, strict=True))
-        return self._crop(row, size, Window(top, left, *self.crop), flipped)
+    def _random_crop(self, row: Row, random: np.random.Generator) -> tuple[Crop, Tensor]:
+        """A crop, and its pixels as the counter sees them, (1, 3, H, W) uint8.
 
-    def _crop(self, row: Row, size: tuple[int, int], window: Window, flipped: bool) -> Crop:
-        annotation = block_sum(self.maps[row.number], self.stride // CELL)
+        An image smaller than the crop lies in the top-left corner of a canvas of the crop's size."""
+        corner, flipped = random.random(2), bool(random.random() < 0.5) and self.flip
+        row, image, annotation = self._resized(row, random)
+        size = (row.height, row.width)
+        if self.crop is None:
+            window = full_window(size, self.stride)
+        else:
+            size = (max(row.height, self.crop[0]), max(row.width, self.crop[1]))
+            limit = full_window(size, self.stride)
+            free = ((limit.height - self.crop[0]) // self.stride, (limit.width - self.crop[1]) // self.stride)
+            top, left = (int(share * (steps + 1)) * self.stride for share, steps in zip(corner, free, strict=True))
+            window = Window(top, left, *self.crop)
+        crop = self._crop(row, image, annotation, size, window, flipped)
+        pixels = padded(image, window)
+        if self.augmentation.changes_look:
+            pixels = change_look(pixels, self.augmentation, random)
+        pixels = np.array(pixels[:, ::-1] if flipped else pixels)
+        return crop, torch.from_numpy(pixels).permute(2, 0, 1)[None]
+
+    def _resized(self, row: Row, random: np.random.Generator) -> tuple[Row, np.ndarray, np.ndarray]:
+        """A row, its image and its annotation map at the counter's stride; resized where the options say so."""
+        if not self.augmentation.resizes:
+            return row, self.images[row.number], block_sum(self.maps[row.number], self.stride // CELL)
+        assert self.kernel is not None, "resized images need a kernel that draws their maps"
+        row, image = resize(row, self.images[row.number], random_scale(self.augmentation, random))
+        bandwidths = self.kernel.bandwidths(row.dots, row.perspective)
+        return row, image, annotation_map(row, bandwidths, self.region(row), self.stride)
+
+    def _crop(
+        self,
+        row: Row,
+        image: np.ndarray,
+        annotation: np.ndarray,
+        size: tuple[int, int],
+        window: Window,
+        flipped: bool = False,
+    ) -> Crop:
+        """A window of an image on a canvas of `size` (height, width), with all that belongs to it."""
         height, width = (cell_count(side, self.stride) for side in size)
         missing = [(0, height - annotation.shape[0]), (0, width - annotation.shape[1])]
         region = self.region(row)
@@ -106,8 +143,9 @@ class Samples:
             dots=torch.from_numpy(row.dots),
             annotation=torch.from_numpy(np.pad(annotation, missing)),
             region=None if region is None else torch.from_numpy(np.pad(region, missing)),
-            image=self.images[row.number],
+            image=image,
             flipped=flipped,
+            resized=self.augmentation.resizes,
         )
 
 
@@ -118,24 +156,3 @@ def prefetch(items: Iterator[T]) -> Iterator[T]:
         while (item := following.result()) is not None:
             following = pool.submit(next, items, None)
             yield item
-
-
-def _as_batch(crops: list[Crop]) -> Batch:
-    return Batch(torch.cat([_pixels(crop) for crop in crops]), crops)
-
-
-def _pixels(crop: Crop) -> Tensor:
-    """The pixels of a crop as the counter sees them, (1, 3, H, W) uint8."""
-    assert crop.image is not None
-    pixels = _padded(crop.image, crop.window)
-    return torch.from_numpy(np.array(pixels[:, ::-1] if crop.flipped else pixels)).permute(2, 0, 1)[None]
-
-
-def _padded(image: np.ndarray, window: Window) -> np.ndarray:
-    """`window` of an image (H, W, 3), with the padding colour where it reaches over the border."""
-    part = image[window.top : window.top + window.height, window.left : window.left + window.width]
-    if part.shape[:2] == (window.height, window.width):
-        return part
-    canvas = np.broadcast_to(PAD_COLOUR, (window.height, window.width, 3)).copy()
-    canvas[: part.shape[0], : part.shape[1]] = part
-    return canvas

@@ -11,13 +11,16 @@ import torch
 
 from components.training.alarms import alarms, health
 from components.training.assemble import assemble, open_data, samples
-from components.training.fit import Communicator, fit, sum_gradients
+from components.training.fit import Communicator, fit, sum_gradients, train_step
+from components.training.optimisers import build_optimisers, set_learning_rates
 from components.training.samples import WARM_UP
 from tests import crowds
 
 GENERATED = {"kind": "generated", "warm_up": 2, "sigmas": [1, 4], "update_every": 2}
 LEARNED = GENERATED | {"kernels": "learned", "refinement": "local"}
 NAIVE = {"kind": "generated", "fusion": "naive", "sigmas": [1, 4]}
+MIXTURE = {"kind": "mixture", "warm_up": 2}
+GRID = GENERATED | {"resolution": "grid"}
 REFINED = {"kind": "refined", "widths": [4, 4], "warm_up": 2}
 
 
@@ -47,9 +50,7 @@ def same(first: dict, second: dict) -> bool:
     return all(torch.equal(value, second[name]) for name, value in first.items())
 
 
-@pytest.mark.parametrize(
-    "density_map", [{"kind": "identity"}, REFINED, GENERATED, LEARNED], ids=lambda each: each["kind"]
-)
+@pytest.mark.parametrize("density_map", [{"kind": "identity"}, REFINED, GENERATED, LEARNED, GRID], ids=str)
 def test_a_resumed_run_ends_bit_for_bit_as_the_uninterrupted_one(made, density_map: dict) -> None:
     plan = crowds.plan(density_map, epochs=4, crop=[32, 48])
     whole, states = trained(made, plan)
@@ -214,10 +215,12 @@ def test_the_best_model_is_the_one_with_the_smallest_error_on_validation(made) -
     assert same(states[-1]["best"]["model"], states[states[-1]["best"]["epoch"] - 1]["model"])
 
 
-def test_warming_up_brings_the_map_towards_the_annotation_map(made) -> None:
+@pytest.mark.parametrize("resolution", ["pixels", "grid"])
+def test_warming_up_brings_the_map_towards_the_annotation_map(made, resolution: str) -> None:
     errors = []
     for steps in (0, 60):
-        plan = crowds.plan({"kind": "generated", "warm_up": steps, "warm_up_lr": 1e-3}, epochs=1)
+        options = {"kind": "generated", "warm_up": steps, "warm_up_lr": 1e-3, "resolution": resolution}
+        plan = crowds.plan(options, epochs=1)
         plan = plan.with_values({"density_map.update_every": 2}, "test")  # epoch 1 leaves the map as it was
         errors.append(trained(made, plan)[1][0]["history"][0]["map_sum_error"])
     assert errors[1] < 0.5 * errors[0]
@@ -255,3 +258,41 @@ def test_the_schedule_ends_at_nothing(made) -> None:
     rates = [state["optimisers"]["counter"]["param_groups"][0]["lr"] for state in states]
     initial = plan.counter.options.optimiser.lr
     assert rates == pytest.approx([initial, initial / 2])
+
+
+AUGMENTED = {"scale": [0.8, 2.0], "brightness": 0.2, "jpeg": 0.5}
+
+
+@pytest.mark.parametrize("density_map", [{"kind": "identity"}, GENERATED, MIXTURE], ids=lambda each: each["kind"])
+def test_an_augmented_run_with_averaged_weights_is_resumed_bit_for_bit(made, density_map: dict) -> None:
+    plan = crowds.plan(density_map, epochs=4, crop=[32, 48], augmentation=AUGMENTED, average=0.9)
+    whole, states = trained(made, plan)
+    resumed, rest = trained(made, plan, state=deepcopy(states[1]))
+    assert same(whole.state_dict(), resumed.state_dict())
+    assert same(states[-1]["average"], rest[-1]["average"])
+    assert same(states[-1]["best"]["model"], rest[-1]["best"]["model"])
+
+
+def test_the_average_is_that_of_the_weights_after_each_step(made) -> None:
+    """And it is what is validated, and kept as the best."""
+    plan = crowds.plan(epochs=1, average=0.6)
+    model = assemble(plan, 0)
+    steps, training = [], samples(plan, 0, made, 4)[0]
+    options = plan.training.model_copy(update={"average": None})
+    optimisers = build_optimisers(model)
+    for done, (batch, images) in enumerate(training.batches(1, options.batch_size)):
+        set_learning_rates([optimisers["counter"]], options, done * options.batch_size / 5)
+        train_step(model, [optimisers["counter"]], batch, images, False, Communicator())
+        steps.append(model.counter.fuse.weight.detach().clone())
+    expected = steps[0]
+    for done, weights in enumerate(steps[1:], 1):
+        decay = min(0.6, (1 + done) / (10 + done))
+        expected = decay * expected + (1 - decay) * weights
+    _, states = trained(made, plan)
+    torch.testing.assert_close(states[-1]["best"]["model"]["counter.fuse.weight"], expected)
+    torch.testing.assert_close(states[-1]["model"]["counter.fuse.weight"], steps[-1])
+    validated = assemble(plan, 0)
+    validated.load_state_dict(states[-1]["best"]["model"])
+    rows = [made.prepared.rows[each.number] for each in samples(plan, 0, made, 4)[1].rows]
+    errors = [abs(validated.predict_image(made.prepared.images[row.number]).sum() - len(row.dots)) for row in rows]
+    assert states[-1]["best"]["val_mae"] == pytest.approx(np.mean(errors), rel=1e-4)
