@@ -1,0 +1,1 @@
+"""Scores of test images, metrics, and intervals."""

@@ -1,9 +1,11 @@
-"""The scores of one experiment: every seed on the same test images, as arrays and as a Parquet file."""
+"""The scores of one experiment: every seed on the same test images, as arrays and as a Parquet file, whose metadata
+says what counting an image cost."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from components.data.manifest import read_parquet
 from components.errors import UserError
 from components.evaluation.score import LEVELS, Score
 
+METADATA = b"dotfield"  # the key of the Parquet file's metadata: the cost, as JSON
 GAMES = [f"game_{level}" for level in range(LEVELS)]
 SCHEMA = pa.schema(
     [
@@ -50,6 +53,15 @@ class Scores:
         )
 
 
+@dataclass(frozen=True)
+class Cost:
+    """What counting a test image took on one thread of a processor: the mean over some of the images."""
+
+    cpu_seconds: float  # per image, preprocessing and network
+    megapixels: float  # of these images, on average
+    processor: str
+
+
 def pool_scores(parts: Sequence[Scores]) -> Scores:
     """The images of all parts, on the seeds that they share: the folds of a cross-validation as one test set.
 
@@ -74,6 +86,18 @@ def pool_scores(parts: Sequence[Scores]) -> Scores:
     )
 
 
+def pool_costs(costs: Sequence[Cost | None], images: Sequence[int]) -> Cost | None:
+    """The cost of an image of all parts, which hold so many `images`; None unless all ran on one processor."""
+    known = [cost for cost in costs if cost is not None]
+    if len(known) < len(costs) or len({cost.processor for cost in known}) > 1:
+        return None
+    seconds, megapixels = (
+        float(np.average([getattr(cost, name) for cost in known], weights=images))
+        for name in ("cpu_seconds", "megapixels")
+    )
+    return replace(known[0], cpu_seconds=seconds, megapixels=megapixels)
+
+
 def stack_scores(scores: Mapping[int, list[Score]]) -> Scores:
     """Scores by seed as arrays. Raises UserError where the seeds were scored on different images, or on none."""
     seeds = tuple(sorted(scores))
@@ -90,8 +114,8 @@ def stack_scores(scores: Mapping[int, list[Score]]) -> Scores:
     )
 
 
-def write_scores(path: Path, scores: Mapping[int, list[Score]]) -> None:
-    """One row per seed and image, by seed."""
+def write_scores(path: Path, scores: Mapping[int, list[Score]], cost: Cost | None = None) -> None:
+    """One row per seed and image, by seed; `cost` stands in the metadata."""
     rows = [
         {"seed": seed, "id": score.id, "scene": score.scene, "truth": score.truth, "prediction": score.prediction}
         | dict(zip(GAMES, score.game, strict=True))
@@ -99,7 +123,8 @@ def write_scores(path: Path, scores: Mapping[int, list[Score]]) -> None:
         for score in scores[seed]
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), path)
+    schema = SCHEMA if cost is None else SCHEMA.with_metadata({METADATA: json.dumps(asdict(cost))})
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
 
 
 def read_scores(path: Path) -> Scores:
@@ -109,3 +134,9 @@ def read_scores(path: Path) -> Scores:
         game = tuple(row[name] for name in GAMES)
         scores.setdefault(row["seed"], []).append(Score(row["id"], row["truth"], row["prediction"], game, row["scene"]))
     return stack_scores(scores)
+
+
+def read_cost(path: Path) -> Cost | None:
+    """The cost that `write_scores` wrote; None where it was not measured."""
+    metadata = pq.read_schema(path).metadata or {}
+    return Cost(**json.loads(metadata[METADATA])) if METADATA in metadata else None

@@ -2,7 +2,8 @@
 
 A cell is filled by the experiment with its counter, `published` key and data set; notes below the table say what else
 differs. Experiments on other data or with another counter fill no cell. Figures of other authors, also the newest
-results, are shown as they are printed."""
+results, are shown as they are printed. Tables of methods also say what counting costs: parameters where they are known,
+and the CPU seconds per image that were measured here."""
 
 from __future__ import annotations
 
@@ -13,7 +14,16 @@ from components.config.study import Study
 from components.evaluation.statistics import Estimate, by_scene
 from components.publish import published
 from components.publish.published import PublishedRow, Shape
-from components.publish.results import EvaluatedRow, StudyRow, evaluated, run_settings
+from components.publish.results import (
+    CPU_SECONDS,
+    PARAMETERS,
+    EvaluatedRow,
+    StudyRow,
+    cost_notes,
+    evaluated,
+    run_costs,
+    run_settings,
+)
 from components.publish.tables import Cell, ComparisonCell, EstimateCell, Table
 
 COMMON_SETTINGS = ("Data", "Resolution", "Preset", "Started from", "Seeds")
@@ -49,7 +59,10 @@ def paper_table(number: int, study: Study, experiments: Sequence[StudyRow], time
     cells: dict[tuple[str, ...], dict[str, Cell]] = {}
     for line in lines:
         cells.setdefault(line.names, {}).update(_cells(line, times))
+        if not shape.lines:
+            cells[line.names] |= _cost_cells(line)
     columns = list(dict.fromkeys(column for line in lines for column in line.figures))
+    columns += [cost for cost in (PARAMETERS, CPU_SECONDS) if any(of.get(cost, "-") != "-" for of in cells.values())]
     return Table(
         f"table-{number}",
         f"Table {number} of the paper: {', '.join([rows[-1].title, *_throughout(rows, shape)])}",
@@ -58,6 +71,7 @@ def paper_table(number: int, study: Study, experiments: Sequence[StudyRow], time
         (
             HOW_TO_READ,
             *_settings(rows),
+            *(cost_notes([line.filled for line in lines if line.filled]) if not shape.lines else []),
             *_differences(lines, study),
             *_elsewhere(lines, experiments),
             *_remarks(lines),
@@ -119,6 +133,16 @@ def _cells(line: Line, times: int) -> dict[str, Cell]:
         else str(figure)
         for column, figure in line.figures.items()
     }
+
+
+def _cost_cells(line: Line) -> dict[str, Cell]:
+    """What counting costs, by heading: a published number, one that was measured here, or both."""
+    cells: dict[str, Cell] = {PARAMETERS: "-" if line.row.parameters is None else str(line.row.parameters)}
+    cells[CPU_SECONDS] = "-"
+    for cost, ours in run_costs(line.filled).items() if line.filled else ():
+        if ours != "-":
+            cells[cost] = f"ours {ours}" if cells[cost] == "-" else f"published {cells[cost]}; ours {ours}"
+    return cells
 
 
 def _ours(line: Line, times: int) -> dict[str, EstimateCell]:

@@ -34,6 +34,7 @@ class PublishedRow:
     key: str
     mae: float
     rmse: float | None  # where the source prints it
+    parameters: float | None  # millions, where they are known
     scenes: tuple[float, ...]  # MAE of each, where the source prints it
     note: str
 
@@ -140,6 +141,7 @@ def _row(
         key=row.get("key", ""),
         mae=row["mae"],
         rmse=row.get("rmse"),
+        parameters=row.get("parameters"),
         scenes=tuple(row.get("scenes", ())),
         note=row.get("note", ""),
     )

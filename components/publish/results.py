@@ -11,8 +11,10 @@ from components.config.options import Choice
 from components.config.resolve import Kind, build_loss
 from components.config.study import Experiment, Study
 from components.errors import UserError
-from components.evaluation.scores import Scores, pool_scores
+from components.evaluation.scores import Cost, Scores, pool_costs, pool_scores
 from components.evaluation.statistics import Difference, Estimate, compare, estimate
+
+PARAMETERS, CPU_SECONDS = "Parameters (M)", "CPU s per image"  # headings of what counting costs
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class EvaluatedRow(StudyRow):
     records: Mapping[int, Mapping[str, Any]]
     scores: Scores
     metrics: Mapping[str, Estimate]
+    cost: Cost | None = None  # where it was measured
 
 
 def pool_rows(rows: Sequence[StudyRow], title: str, names: Sequence[str], times: int) -> StudyRow:
@@ -52,7 +55,8 @@ def pool_rows(rows: Sequence[StudyRow], title: str, names: Sequence[str], times:
     except UserError as error:
         raise UserError(f"publish.pooled.{title}: {error}") from None
     records = dict(enumerate(part.records[seed] for part in parts for seed in scores.seeds))
-    return EvaluatedRow(title, experiment, chosen[0].density_map, records, scores, estimate(scores, times))
+    cost = pool_costs([part.cost for part in parts], [len(part.scores.ids) for part in parts])
+    return EvaluatedRow(title, experiment, chosen[0].density_map, records, scores, estimate(scores, times), cost)
 
 
 def evaluated(rows: Sequence[StudyRow]) -> list[EvaluatedRow]:
@@ -99,6 +103,34 @@ def run_settings(row: StudyRow) -> dict[str, str]:
         "Started from": "; ".join(starts) or "-",
         "Seeds": ", ".join(map(str, row.scores.seeds if isinstance(row, EvaluatedRow) else experiment.seeds)),
     }
+
+
+def run_costs(row: StudyRow) -> dict[str, str]:
+    """What counting with a row's counter costs, by the headings; "-" for what was not measured."""
+    if not isinstance(row, EvaluatedRow):
+        return {PARAMETERS: "-", CPU_SECONDS: "-"}
+    counts = dict.fromkeys(f"{record['training_run']['parameters'] / 1e6:.3g}" for record in row.records.values())
+    return {PARAMETERS: "; ".join(counts), CPU_SECONDS: "-" if row.cost is None else f"{row.cost.cpu_seconds:.2g}"}
+
+
+def cost_notes(rows: Sequence[EvaluatedRow]) -> list[str]:
+    """How to read what counting costs, where there are rows: a sentence on what was measured, and on what."""
+    titles: dict[str, list[str]] = {}
+    for row in rows:
+        titles.setdefault(_describe_cost(row.cost), []).append(row.title)
+    if not titles:
+        return []
+    measured = [how if len(titles) == 1 else f"{', '.join(of)}: {how}" for how, of in titles.items()]
+    return [
+        f"{PARAMETERS}: millions, of the counter. {CPU_SECONDS}: processor time to count one test image on one thread, "
+        f"preprocessing and network ({'; '.join(measured)})."
+    ]
+
+
+def _describe_cost(cost: Cost | None) -> str:
+    if cost is None:
+        return "not measured, as the images were counted on a GPU or by an earlier version"
+    return f"images of {cost.megapixels:.2g} megapixels on average, {cost.processor}"
 
 
 def compare_with(baseline: str, rows: Sequence[EvaluatedRow], times: int) -> dict[str, Difference]:

@@ -11,7 +11,7 @@ from components.config.resolve import Plan, resolve
 from components.config.study import Study
 from components.errors import UserError
 from components.evaluation.metrics import all_metrics
-from components.evaluation.scores import read_scores
+from components.evaluation.scores import read_cost, read_scores
 from components.evaluation.statistics import Difference, estimate
 from components.publish import charts, figures, pages, report, study_tables, tables
 from components.publish.paper_tables import paper_table
@@ -121,7 +121,8 @@ def _row(study: Study, layout: Layout, name: str) -> StudyRow:
     scores = read_scores(layout.scores(name))
     if scores.seeds != tuple(records):
         return row
-    return EvaluatedRow(name, experiment, row.density_map, found, scores, estimate(scores, study.publish.bootstrap))
+    metrics, cost = estimate(scores, study.publish.bootstrap), read_cost(layout.scores(name))
+    return EvaluatedRow(name, experiment, row.density_map, found, scores, metrics, cost)
 
 
 def _current_plan(study: Study, layout: Layout, name: str, seed: int) -> Plan:

@@ -9,11 +9,22 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from components.config.study import Averaging
 from components.evaluation.metrics import all_metrics
 from components.evaluation.statistics import Difference, by_scene
 from components.publish import published
 from components.publish.published import PublishedRow
-from components.publish.results import EvaluatedRow, StudyRow, describe_choice, evaluated, run_settings, verdict
+from components.publish.results import (
+    PARAMETERS,
+    EvaluatedRow,
+    StudyRow,
+    cost_notes,
+    describe_choice,
+    evaluated,
+    run_costs,
+    run_settings,
+    verdict,
+)
 from components.publish.tables import Cell, EstimateCell, Table
 
 PROBLEMS_SHOWN = 12  # of a data set; the others are counted
@@ -21,22 +32,36 @@ NOT_RUN = "not run"
 
 
 def results_table(pools: Sequence[StudyRow], rows: Sequence[StudyRow], times: int) -> Table:
-    """One row per pool of folds and per experiment: every metric with its interval, and how it was run."""
-    cells = tuple((row.title, *_metric_cells(row), *run_settings(row).values()) for row in (*pools, *rows))
-    head, found = ("Experiment", *all_metrics(), *run_settings(rows[0])), evaluated([*pools, *rows])
-    return Table("results", "Measured here", head, cells, (*_how_to_read(found, times), *_row_notes(evaluated(rows))))
+    """One row per pool of folds and per experiment: every metric with its interval, what counting costs, and how it
+    was run."""
+    cells = tuple(
+        (row.title, *_metric_cells(row), *run_costs(row).values(), *run_settings(row).values())
+        for row in (*pools, *rows)
+    )
+    head = ("Experiment", *all_metrics(), *run_costs(rows[0]), *run_settings(rows[0]))
+    found = evaluated([*pools, *rows])
+    notes = (*_how_to_read(found, times), *cost_notes(found), *_row_notes(evaluated(rows)))
+    return Table("results", "Measured here", head, cells, notes)
 
 
 def published_comparison_table(rows: Sequence[StudyRow], section: str | None) -> Table:
-    """MAE of every experiment beside the published figures of the same counter and map, one column per data set."""
+    """MAE and cost of every experiment beside the published figures of the same counter and map, one column per data
+    set."""
     figures = [published.figures_for(section, row.experiment.counter.kind, row.experiment.published) for row in rows]
     datasets = list(dict.fromkeys(figure.dataset for of_row in figures for figure in of_row))
     cells = tuple(
-        (row.title, row.experiment.counter.kind, _metric_cells(row)[0], *_published_cells(of_row, datasets))
+        (
+            row.title,
+            row.experiment.counter.kind,
+            _metric_cells(row)[0],
+            *run_costs(row).values(),
+            *_published_cells(of_row, datasets),
+        )
         for row, of_row in zip(rows, figures, strict=True)
     )
-    head = ("Experiment", "Counter", "MAE measured here", *(f"MAE published, {dataset}" for dataset in datasets))
-    notes = _comparison_notes(figures, section)
+    costs, published_columns = run_costs(rows[0]), (f"MAE published, {dataset}" for dataset in datasets)
+    head = ("Experiment", "Counter", "MAE measured here", *costs, *published_columns)
+    notes = (*_comparison_notes(figures, section), *cost_notes(evaluated(rows)))
     return Table("published-comparison", "Compared with the paper's figures", head, cells, notes)
 
 
@@ -80,11 +105,22 @@ def scenes_table(rows: Sequence[EvaluatedRow], times: int) -> Table:
 
 
 def published_table(rows: Sequence[StudyRow], section: str) -> Table:
-    """What others published on this data set: the study's counters, whole methods, and the newest results."""
+    """What others published on this data set: the study's counters, whole methods, and the newest results; with
+    parameters, where those of any row are known."""
     counters = {row.experiment.counter.kind for row in rows}
     figures = [each for each in published.section(section) if not each.map or each.counter.lower() in counters]
+    sized = any(each.parameters for each in figures)
     cells = tuple(
-        (each.method, each.map, str(each.mae), _optional(each.rmse), each.origin, _note(each)) for each in figures
+        (
+            each.method,
+            each.map,
+            str(each.mae),
+            _optional(each.rmse),
+            *([_optional(each.parameters)] if sized else []),
+            each.origin,
+            _note(each),
+        )
+        for each in figures
     )
     first = figures[0]
     note = (
@@ -92,7 +128,7 @@ def published_table(rows: Sequence[StudyRow], section: str) -> Table:
         "Many of these models were selected on the test half."
     )
     references = dict.fromkeys(f"{each.source}: {each.reference}." for each in figures)
-    head = ("Method", "Density map", "MAE", "RMSE", "Source", "Note")
+    head = ("Method", "Density map", "MAE", "RMSE", *([PARAMETERS] if sized else []), "Source", "Note")
     return Table("published", f"Published by others on {first.dataset}", head, cells, (note, *references))
 
 
@@ -161,14 +197,33 @@ def _how_to_read(rows: Sequence[EvaluatedRow], times: int) -> list[str]:
 
 
 def _row_notes(rows: Sequence[EvaluatedRow]) -> list[str]:
-    """One line per experiment: options that the study sets, and collapse alarms."""
-    return [f"{row.title}: {'; '.join(notes)}." for row in rows if (notes := [*_options(row), *_alarms(row)])]
+    """One line per experiment: options that the study sets, averaged predictions, shares that a mixture learned, and
+    collapse alarms."""
+    found = [(row.title, [*_options(row), *_averaging(row), *_mean_shares(row), *_alarms(row)]) for row in rows]
+    return [f"{title}: {'; '.join(notes)}." for title, notes in found if notes]
 
 
 def _options(row: EvaluatedRow) -> list[str]:
     experiment = row.experiment
     choices = {"density map": experiment.density_map, "counter": experiment.counter, "loss": experiment.loss}
     return [f"{role} {describe_choice(choice)}" for role, choice in choices.items() if choice.options]
+
+
+def _averaging(row: EvaluatedRow) -> list[str]:
+    """That several predictions were averaged for each test image, where they were."""
+    averaging = row.experiment.averaging
+    mirrored = ", each also mirrored" if averaging.flip else ""
+    scales = ", ".join(f"{scale:g}" for scale in averaging.scales)
+    return [] if averaging == Averaging() else [f"predictions averaged at test time: scales {scales}{mirrored}"]
+
+
+def _mean_shares(row: EvaluatedRow) -> list[str]:
+    """The mean shares of a mixture's bandwidths in each of its runs, as the option `shares` takes them."""
+    return [
+        f"mean shares learned, seed {seed}: {record['training_run']['mean_shares']}"
+        for seed, record in row.records.items()
+        if "mean_shares" in record["training_run"]
+    ]
 
 
 def _alarms(row: EvaluatedRow) -> list[str]:

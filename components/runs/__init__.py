@@ -1,0 +1,1 @@
+"""What a trained run leaves, and counting with it."""

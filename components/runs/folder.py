@@ -126,7 +126,8 @@ def _write_weights(path: Path, tensors: dict[str, Tensor], metadata: dict[str, A
 
 def _write_metrics(path: Path, history: list[dict[str, float]]) -> None:
     with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, restval="")
+        measured = dict.fromkeys(name for record in history for name in record)  # of some maps alone, in their order
+        writer = csv.DictWriter(file, list(dict.fromkeys((*COLUMNS, *measured))), restval="")
         writer.writeheader()
         writer.writerows(history)
 

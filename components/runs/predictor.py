@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from components.config import plugins
 from components.config.options import Choice
-from components.crowd import Counter
+from components.crowd import Counter, CountingLoss, cell_count
 from components.data.decode import preprocess
 from components.errors import UserError
 from components.runs.folder import Weights, read_weights
@@ -23,27 +25,57 @@ class Predictor:
     def __init__(self, weights: Weights) -> None:
         self.metadata: dict[str, Any] = weights.metadata
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._counter = _counter(weights).to(self.device).eval()
+        counter, self._loss = _networks(weights)
+        self._counter = counter.to(self.device).eval()
 
     @property
     def stride(self) -> int:
         """Pixels of the preprocessed image: the side of a cell."""
         return self._counter.stride
 
-    def density(self, image: Path | str | np.ndarray) -> np.ndarray:
+    def density(
+        self, image: Path | str | np.ndarray, *, flip: bool = False, scales: Sequence[float] = (1.0,)
+    ) -> np.ndarray:
         """The people (or other objects) in each cell of an image: (ceil(H / stride), ceil(W / stride)) float32.
 
         `image` is a file, or (H, W, 3) uint8 RGB. H and W are those of the preprocessed image: turned as its EXIF
-        orientation says, and scaled down as the training images were. Raises UserError: it cannot be decoded."""
+        orientation says, and scaled down as the training images were. The result is the mean of the predictions for the
+        image resized by each of `scales`, and with `flip` also for its mirror image at each. Raises UserError: it
+        cannot be decoded."""
         pixels = preprocess(Path(image) if isinstance(image, str) else image, self._longest_side)
-        batch = torch.from_numpy(np.array(pixels.transpose(2, 0, 1), order="C"))[None].to(self.device)
-        with torch.inference_mode():
-            density: np.ndarray = (self._counter(batch / 255) / self.metadata["scale"])[0, 0].cpu().numpy()
+        predictions = [
+            self._at_scale(pixels, scale, mirrored) for scale in scales for mirrored in (False, True)[: 1 + flip]
+        ]
+        density: np.ndarray = np.stack(predictions).mean(axis=0)
         return density
 
-    def count(self, image: Path | str | np.ndarray) -> float:
+    def count(self, image: Path | str | np.ndarray, *, flip: bool = False, scales: Sequence[float] = (1.0,)) -> float:
         """How many people (or other objects) an image shows. Takes and raises what `density` does."""
-        return float(self.density(image).sum(dtype=np.float64))
+        return float(self.density(image, flip=flip, scales=scales).sum(dtype=np.float64))
+
+    def _at_scale(self, pixels: np.ndarray, scale: float, mirrored: bool) -> np.ndarray:
+        """The prediction for an image (H, W, 3) uint8 that was resized and perhaps mirrored, on the grid of the image
+        as it is."""
+        height, width = pixels.shape[:2]
+        size = (max(1, round(scale * height)), max(1, round(scale * width)))
+        resized = pixels
+        if size != (height, width):
+            resized = np.asarray(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BILINEAR))
+        if mirrored:  # the cells of the mirror image are those of the image only if they fill its width
+            missing = -size[1] % self.stride
+            resized = (
+                np.pad(resized, [(0, 0), (0, missing), (0, 0)], mode="edge")[:, ::-1] if missing else resized[:, ::-1]
+            )
+        density = self._predict(resized)
+        density = density[:, ::-1] if mirrored else density
+        return density if size == (height, width) else resample(density, size, (height, width), self.stride)
+
+    def _predict(self, pixels: np.ndarray) -> np.ndarray:
+        batch = torch.from_numpy(np.array(pixels.transpose(2, 0, 1), order="C"))[None].to(self.device)
+        with torch.inference_mode():
+            people = self._loss.people(self._counter(batch / 255)) / self.metadata["scale"]
+        density: np.ndarray = people[0, 0].cpu().numpy()
+        return density
 
     @property
     def _longest_side(self) -> int | None:
@@ -57,12 +89,38 @@ def load_predictor(path: Path | str) -> Predictor:
     return Predictor(read_weights(RunPaths(path).best if path.is_dir() else path))
 
 
-def _counter(weights: Weights) -> Counter:
-    choice, where = Choice.model_validate(weights.metadata["counter"]), f"{weights.file}: counter"
-    options = plugins.resolve("counter", choice, where)
-    counter: Counter = plugins.build("counter", choice.kind, options).to(memory_format=torch.channels_last)
+def resample(density: np.ndarray, size: tuple[int, int], target: tuple[int, int], stride: int) -> np.ndarray:
+    """A density map of an image of `size` (H, W) on the grid of the same image at the size `target`, with the same sum.
+
+    Cells are `stride` pixels wide in both. The people of a cell are divided among those that it overlaps, by area."""
+    rows, columns = (_overlaps(before, after, stride) for before, after in zip(size, target, strict=True))
+    resampled: np.ndarray = (rows @ density.astype(np.float64) @ columns.T).astype(np.float32)
+    return resampled
+
+
+def _overlaps(before: int, after: int, stride: int) -> np.ndarray:
+    """The share of each cell along an axis of `before` pixels that lies in each cell of one of `after` pixels:
+    (ceil(after / stride), ceil(before / stride)); its columns sum to 1."""
+    old = np.minimum(np.arange(cell_count(before, stride) + 1) * stride, before) * (after / before)
+    new = np.minimum(np.arange(cell_count(after, stride) + 1) * stride, after)
+    shared = np.minimum(old[1:], new[1:, None]) - np.maximum(old[:-1], new[:-1, None])
+    shares: np.ndarray = np.maximum(shared, 0) / np.diff(old)
+    return shares
+
+
+def _networks(weights: Weights) -> tuple[Counter, CountingLoss]:
+    """The counter with its weights, and the loss, which knows how the counter's outputs become people."""
+    metadata = weights.metadata
+    choice, trained_with = (Choice.model_validate(metadata[family]) for family in ("counter", "loss"))
+    options = plugins.resolve("loss", trained_with, f"{weights.file}: loss")
+    loss: CountingLoss = plugins.build(
+        "loss", trained_with.kind, options, stride=metadata["stride"], scale=metadata["scale"]
+    )
+    options = plugins.resolve("counter", choice, f"{weights.file}: counter")
+    built = plugins.build("counter", choice.kind, options, channels=loss.channels)
+    counter: Counter = built.to(memory_format=torch.channels_last)
     try:
         counter.load_state_dict(weights.of("counter"))
     except RuntimeError as error:
         raise UserError(f"{weights.file}: does not fit the counter {choice.kind} of this version ({error})") from None
-    return counter
+    return counter, loss

@@ -80,6 +80,16 @@ def library_versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
 
 
+def processor_name() -> str:
+    """The processor as the system calls it, such as "AMD EPYC"; where it does not say, the architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
 def _named_files(plan: Plan) -> list[Path]:
     """The files that options name; of an earlier run's folder, its best weights. Raises UserError for an absent one."""
     files = [RunPaths(path).best if path.is_dir() else path for path in plan.named_files()]

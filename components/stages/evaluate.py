@@ -1,20 +1,31 @@
-"""Count every test image with each seed's best weights: `python -m components.stages.evaluate STUDY EXPERIMENT`."""
+"""Count every test image with each seed's best weights: `python -m components.stages.evaluate STUDY EXPERIMENT`.
+
+On a CPU, what counting an image costs is measured too."""
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+import torch
+
+from components.config.load import read_entry
+from components.config.study import Averaging
 from components.data.manifest import Prepared
 from components.errors import UserError
 from components.evaluation.score import EvalImage, Score, score
-from components.evaluation.scores import write_scores
+from components.evaluation.scores import Cost, write_scores
 from components.runs.predictor import Predictor, load_predictor
+from components.runs.provenance import processor_name
 from components.workspace.layout import Layout
 from components.workspace.processes import run_stage
 
 SPLIT = "test"
+TIMED = 16  # test images, evenly spread, that are counted once more to measure what it costs
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +37,9 @@ def evaluate(layout: Layout, name: str) -> None:
     prepared = Prepared(layout.prepared(dataset).folder)
     if not prepared.split(SPLIT):
         raise UserError(f"{prepared.folder}: has no {SPLIT} images; give its entry a larger split.{SPLIT}")
-    scores = {seed: score_run(predictor, prepared) for seed, predictor in predictors.items()}
-    write_scores(layout.scores(name), scores)
+    averaging = read_entry(Averaging, layout.settings("averaging", name))
+    scores = {seed: score_run(predictor, prepared, averaging) for seed, predictor in predictors.items()}
+    write_scores(layout.scores(name), scores, measure_cost(next(iter(predictors.values())), prepared, averaging))
     for seed, of_seed in scores.items():
         errors = [abs(each.prediction - each.truth) for each in of_seed]
         log.info("%s seed %d, %d %s images: MAE %.3g", name, seed, len(errors), SPLIT, sum(errors) / len(errors))
@@ -41,9 +53,34 @@ def run_folders(layout: Layout, name: str) -> list[Path]:
     return folders
 
 
-def score_run(predictor: Predictor, prepared: Prepared) -> list[Score]:
+def score_run(predictor: Predictor, prepared: Prepared, averaging: Averaging) -> list[Score]:
     """The scores of every test image by one run's best weights."""
-    return score(predictor.density, test_images(prepared, predictor.stride), predictor.stride)
+    density = partial(predictor.density, flip=averaging.flip, scales=averaging.scales)
+    return score(density, test_images(prepared, predictor.stride), predictor.stride)
+
+
+def measure_cost(predictor: Predictor, prepared: Prepared, averaging: Averaging) -> Cost | None:
+    """The CPU seconds in which a run's counter counts a test image on one thread; None where it counts on a GPU.
+
+    One thread, since several that wait for each other on a busy machine use processor time for nothing. The images are
+    counted apart from the scores, which so do not depend on it; a first one warms up."""
+    if predictor.device.type != "cpu":
+        return None
+    rows = prepared.split(SPLIT)
+    images = [prepared.images[rows[place].number] for place in range(0, len(rows), -(-len(rows) // TIMED))]
+    density = partial(predictor.density, flip=averaging.flip, scales=averaging.scales)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        density(images[0])
+        started = time.process_time()
+        for image in images:
+            density(image)
+        seconds = time.process_time() - started
+    finally:
+        torch.set_num_threads(threads)
+    megapixels = float(np.mean([image.shape[0] * image.shape[1] for image in images])) / 1e6
+    return Cost(seconds / len(images), megapixels, processor_name())
 
 
 def test_images(prepared: Prepared, stride: int) -> Iterator[EvalImage]:

@@ -6,12 +6,16 @@ experiment of the study, each seed takes the run of that experiment with the sam
 
 from __future__ import annotations
 
+from typing import Any
+
+from components.config.resolve import Plan
 from components.evaluation.score import apply_region_mask
 from components.publish import figures
 from components.runs.folder import describe_run, save_run
 from components.runs.provenance import data_sha256, fingerprint, provenance
 from components.training import ray_train
 from components.training.assemble import TrainingData, load_run, open_data
+from components.training.fit import State
 from components.training.progress import EpochProgress, describe_training
 from components.workspace.layout import Layout, RunPaths
 from components.workspace.lock import exclusive_lock, storage
@@ -34,13 +38,20 @@ def train(layout: Layout, name: str) -> None:
             run = fingerprints[seed]
             with EpochProgress(f"{name}, seed {seed}", plan.training.epochs) as progress, exclusive_lock(run):
                 state, started_from = ray_train.train(plan, seed, data, storage=place, name=run, on_progress=progress)
-            record = describe_run(plan, seed, state, data.prepared)
-            record["training_run"] = describe_training(state, data.prepared)
-            record["provenance"] = provenance(plan, started_from, data_hash, data.prepared, run)
-            save_run(layout.run(name, seed), record, state)
-            draw_examples(layout.run(name, seed), data)
+            made_of = provenance(plan, started_from, data_hash, data.prepared, run)
+            write_run(layout.run(name, seed), plan, seed, data, state, made_of)
     for run in fingerprints.values():
         ray_train.forget(place, run)
+
+
+def write_run(
+    paths: RunPaths, plan: Plan, seed: int, data: TrainingData, state: State, made_of: dict[str, Any]
+) -> None:
+    """Write a run that ended, with its curves and a page of predictions; `made_of` is its `provenance`."""
+    record = describe_run(plan, seed, state, data.prepared)
+    record |= {"training_run": describe_training(state, data.prepared), "provenance": made_of}
+    save_run(paths, record, state)
+    draw_examples(paths, data)
 
 
 def draw_examples(run: RunPaths, data: TrainingData) -> None:

@@ -122,7 +122,7 @@ class Layout:
         return self.out / "settings"
 
     def settings(self, family: str, name: str) -> Path:
-        """What the study says of one entry of datasets, maps, experiments or searches, and nothing else."""
+        """What the study says of one entry of a family, such as datasets or experiments, and nothing else."""
         return self.all_settings / family / f"{name}.yaml"
 
     def prepared(self, dataset: str) -> PreparedPaths:

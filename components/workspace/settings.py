@@ -8,12 +8,12 @@ import yaml
 
 from components.config.load import read_entry, settings
 from components.config.resolve import Plan, resolve
-from components.config.study import Experiment, MapEntry, Study
+from components.config.study import TESTING, Experiment, MapEntry, Study
 from components.workspace.layout import Layout
 
 
 def write_settings(study: Study, layout: Layout) -> dict[str, int]:
-    """Write `settings/FAMILY/ENTRY.yaml` for datasets, maps, experiments and searches; how many there are of each.
+    """Write `settings/FAMILY/ENTRY.yaml` for each family of `components.config.load.settings`; the number of entries.
 
     Words that change no number, such as titles, are left out: an entry's file changes only when its results may."""
     shutil.rmtree(layout.all_settings, ignore_errors=True)
@@ -23,7 +23,7 @@ def write_settings(study: Study, layout: Layout) -> dict[str, int]:
             file = layout.settings(family, name)
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(yaml.safe_dump(values, sort_keys=True))
-    return {family: len(entries) for family, entries in families.items()}
+    return {family: len(entries) for family, entries in families.items() if family != TESTING}
 
 
 def read_experiment(layout: Layout, name: str) -> Experiment:

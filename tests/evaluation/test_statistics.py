@@ -14,7 +14,16 @@ from components.evaluation.metrics.mae import mean_absolute_error
 from components.evaluation.metrics.nae import normalised_absolute_error
 from components.evaluation.metrics.rmse import root_mean_squared_error
 from components.evaluation.score import Score
-from components.evaluation.scores import Scores, pool_scores, read_scores, stack_scores, write_scores
+from components.evaluation.scores import (
+    Cost,
+    Scores,
+    pool_costs,
+    pool_scores,
+    read_cost,
+    read_scores,
+    stack_scores,
+    write_scores,
+)
 
 TRUTH = np.array([10.0, 0.0, 40.0, 20.0])
 PREDICTION = np.array([[13.0, 2.0, 36.0, 20.0], [10.0, 0.0, 40.0, 21.0]])
@@ -134,6 +143,22 @@ def test_scores_come_back_from_parquet_as_they_were(tmp_path):
     assert (back.seeds, back.ids) == ((2, 7), ("a", "b"))
     assert back.prediction.tolist() == [[4.5, 0.25], [9.5, 0.25]]
     assert back.game[1, 0].tolist() == [0.5, 1.0, 1.5, 2.0]
+
+
+def test_a_cost_comes_back_and_changes_no_score(tmp_path):
+    scores, cost = {0: [Score("a", 3.0, 2.5, (0.5, 1.0, 1.5, 2.0))]}, Cost(0.25, 0.8, "a processor")
+    write_scores(tmp_path / "with.parquet", scores, cost)
+    write_scores(tmp_path / "without.parquet", scores)
+    assert read_cost(tmp_path / "with.parquet") == cost
+    assert read_cost(tmp_path / "without.parquet") is None
+    assert read_scores(tmp_path / "with.parquet").prediction.tolist() == [[2.5]]
+
+
+def test_the_cost_of_pooled_folds_is_that_of_all_their_images() -> None:
+    few, many = Cost(1.0, 2.0, "one"), Cost(4.0, 5.0, "one")
+    assert pool_costs([few, many], [1, 2]) == Cost((1 + 4 + 4) / 3, (2 + 5 + 5) / 3, "one")
+    assert pool_costs([few, None], [1, 2]) is None
+    assert pool_costs([few, dataclasses.replace(many, processor="two")], [1, 2]) is None
 
 
 def test_seeds_scored_on_different_images_are_refused():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from components.workspace.layout import Layout
 from tests import projects
 
 GENERATED = {"kind": "generated", "sigmas": [1, 4], "warm_up": 1}
+MIXTURE = {"kind": "mixture", "sigmas": [2, 8], "features": "dots_and_counter"}
 LEARNED = GENERATED | {"kernels": "learned", "fusion": "naive"}
 
 
@@ -41,6 +43,8 @@ STUDY = {
         "beside-mcnn": experiment("generated beside MCNN", density_map=GENERATED),
         "beside-fcn": experiment("generated beside FCN", density_map=GENERATED, counter={"kind": "fcn"}),
         "learned": experiment("learned kernels", density_map=LEARNED),
+        "mixture": experiment("mixture", density_map=MIXTURE),
+        "grid": experiment("generated on the grid", density_map=GENERATED | {"resolution": "grid"}),
     },
     "publish": {"baseline": "dots", "bootstrap": 100},
 }
@@ -79,6 +83,8 @@ def test_all_figures_stand_in_the_report(made) -> None:
         (["beside-mcnn", "beside-fcn"], [1, 1, 0, 3]),
         (["beside-fcn", "learned"], [1, 1, 2, 3]),
         (["learned"], [1, 0, 2, 0]),
+        (["grid"], [1, 0, 0, 3]),
+        (["mixture"], [1, 0, 0, 0]),
     ],
 )
 def test_a_figure_is_drawn_where_the_study_has_the_runs_for_it(made, monkeypatch, names, there) -> None:
@@ -90,7 +96,15 @@ def test_a_figure_is_drawn_where_the_study_has_the_runs_for_it(made, monkeypatch
 
 def test_an_experiment_on_dots_has_no_map_to_be_shown(made, monkeypatch) -> None:
     [row] = maps.panels(gallery(made, monkeypatch))
-    assert [panel.title.split("\n")[0] for panel in row[1:]] == ["generated beside MCNN"]
+    assert [panel.title.split("\n")[0] for panel in row[1:]] == ["generated beside MCNN", "mixture"]
+
+
+def test_the_shares_that_a_mixture_learned_are_a_note_to_be_copied(made) -> None:
+    text = (made / "out/figures/published/tables/results.md").read_text()
+    [note] = re.findall(r"mixture: density map .*; mean shares learned, seed 0: \[([\d., ]+)\]", text)
+    shares = [float(share) for share in note.split(", ")]
+    assert len(shares) == 2
+    assert sum(shares) == pytest.approx(1, abs=1e-3)
 
 
 def test_maps_are_compared_on_the_coarser_grid_with_all_their_people() -> None:
@@ -130,6 +144,19 @@ def test_attention_in_a_window_is_that_of_the_whole_image(made, monkeypatch) -> 
     part = attention.inspect(seen, each, seen.median, Window(8, 16, 24, 32))
     all_of_it = attention.inspect(seen, each, seen.median, Window(0, 0, 48, 64))
     np.testing.assert_allclose(part.shares, all_of_it.shares[:, 8:32, 16:48], atol=1e-6)
+
+
+def test_attention_on_the_counters_grid_is_shown_on_its_cells(made, monkeypatch) -> None:
+    seen = gallery(made, monkeypatch, "grid")
+    [each], row, window = seen.generators(fusion="self_attention"), seen.median, Window(8, 16, 24, 32)
+    inside = attention.inspect(seen, each, row, window)
+    assert inside.shares.shape == inside.before.shape == (2, 6, 8)
+    np.testing.assert_allclose(inside.shares.sum(axis=0), 1, rtol=1e-5)
+    drawn = draw(torch.from_numpy(row.dots), 4.0, (row.height, row.width), side=4, window=window)
+    np.testing.assert_allclose(inside.before[1], drawn, atol=1e-5)
+    np.testing.assert_allclose(inside.fused, seen.target(each, row)[2:8, 4:12], atol=1e-5)
+    [_, before, _] = attention.panels(seen)
+    assert before[1].title.endswith("per 4 px cell")
 
 
 def test_the_part_shown_is_the_most_crowded_one() -> None:

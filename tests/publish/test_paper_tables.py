@@ -15,11 +15,11 @@ import yaml
 
 from components.config.options import check
 from components.config.study import Study
-from components.evaluation.scores import Scores
+from components.evaluation.scores import Cost, Scores
 from components.evaluation.statistics import estimate
 from components.publish import published, tables
 from components.publish.paper_tables import paper_table
-from components.publish.results import EvaluatedRow, StudyRow
+from components.publish.results import CPU_SECONDS, PARAMETERS, EvaluatedRow, StudyRow
 from components.publish.tables import ComparisonCell, Table
 from components.stages.publish import preview
 from components.workspace.layout import Layout
@@ -31,7 +31,11 @@ DATASETS = {
     "expo": {"source": {"kind": "worldexpo", "root": "raw"}},
     "made": {"source": {"kind": "synthetic"}},
 }
-RECORD = {"training_run": {"resolution": "128 x 96"}, "provenance": {"started_from": "random initialisation"}}
+RECORD = {
+    "training_run": {"resolution": "128 x 96", "parameters": 16_263_489},
+    "provenance": {"started_from": "random initialisation"},
+}
+COST = Cost(cpu_seconds=0.512, megapixels=0.786, processor="a processor")
 ERRORS = (3.0, -4.0, 5.0)  # MAE 4, RMSE sqrt(50 / 3)
 
 
@@ -83,7 +87,7 @@ def figures(made: Table) -> list[float]:
     return sorted(float(number) for text in cells for number in re.findall(r"^(?:published )?([\d.]+)", text))
 
 
-NAMES = ("Counter", "Density map", "Initial kernels", "Metric", "Method", "Source")
+NAMES = ("Counter", "Density map", "Initial kernels", "Metric", "Method", "Source", PARAMETERS)
 NOTHING = study(experiment("made", "mcnn", None))
 
 
@@ -137,8 +141,26 @@ def test_newest_results_stand_between_other_methods_and_the_papers_own():
     methods = [row[0] for row in table(8, NOTHING).rows]
     assert methods[0] == "Cross-scene"
     assert methods[16:18] == ["CSRNet", "ZIP-B (2025)"]
-    assert methods[-3:] == ["PET (2023)", "Density map refinement", "Density map generation"]
+    assert methods[-3:] == ["ZIP-P (2025)", "Density map refinement", "Density map generation"]
     assert cell(table(8, NOTHING), "RMSE", "PET (2023)") == "-"
+
+
+def test_tables_of_methods_say_what_counting_costs() -> None:
+    one = study(experiment("b", "csrnet", "generator"))
+    made = paper_table(8, one, [replace(run(one, "e0"), cost=COST)], 100)
+    assert made.head == ("Method", "Source", "MAE", "RMSE", PARAMETERS, CPU_SECONDS)
+    costs = {row[0]: row[4:] for row in made.rows}
+    assert costs["ZIP-P (2025)"] == ("0.81", "-")
+    assert costs["ZIP-B (2025)"] == ("-", "-")
+    assert costs["Density map generation"] == ("published 16.26; ours 16.3", "ours 0.51")
+    assert any("images of 0.79 megapixels on average, a processor" in note for note in made.notes)
+
+
+def test_a_cost_that_was_not_measured_has_no_column() -> None:
+    one = study(experiment("b", "csrnet", "generator"))
+    assert table(8, one, "e0").head == ("Method", "Source", "MAE", "RMSE", PARAMETERS)
+    assert CPU_SECONDS not in table(3, one, "e0").head
+    assert any("not measured" in note for note in table(8, one, "e0").notes)
 
 
 def test_a_filled_cell_has_both_figures_and_their_difference():
@@ -202,7 +224,7 @@ def test_table_10_takes_scenes_in_their_order():
     result = run(expo, "e0", (1.0, 2.0, 3.0, 5.0, -4.0, 2.0))
     made = paper_table(10, expo, [replace(result, scores=replace(result.scores, scenes=tuple(scenes)))], 100)
     row = next(row for row in made.rows if row[0] == "Density map refinement")
-    assert [each.ours.estimate.value for each in row[2:]] == [1.5, 2, 3, 4, 5, 3.1]
+    assert [each.ours.estimate.value for each in row[2:8]] == [1.5, 2, 3, 4, 5, 3.1]
     assert re.fullmatch(r"published 11\.7; ours 3\.0 \[.*\]; difference -8\.7", str(row[4]))
 
 

@@ -14,8 +14,9 @@ import pytest
 
 from components.config.load import load_study
 from components.errors import UserError
-from components.evaluation.scores import read_scores
+from components.evaluation.scores import read_cost, read_scores
 from components.publish import study_tables
+from components.publish.results import CPU_SECONDS, PARAMETERS
 from components.publish.study_report import collect_rows
 from components.stages.publish import preview, publish
 from components.training.ray_tune import TrialResult, write_trials
@@ -123,13 +124,40 @@ def test_a_study_on_a_published_data_set_shows_its_literature_and_its_columns_al
     monkeypatch.chdir(small)
     study = load_study(Path("params/small/study.yaml"))
     found = collect_rows(study, Layout("small"))
-    assert study_tables.published_comparison_table(found, "shanghaitech-b").head[3:] == (
-        "MAE published, ShanghaiTech B",
-    )
+    compared = study_tables.published_comparison_table(found, "shanghaitech-b")
+    assert compared.head[3:] == (PARAMETERS, CPU_SECONDS, "MAE published, ShanghaiTech B")
+    assert compared.rows[0][3] == "0.134"  # MCNN with three input channels: 133,705
     others = study_tables.published_table(found, "shanghaitech-b")
-    assert ("ZIP-B (2025)", "", "5.51", "8.63", "EBC-ZIP 2025", "") in others.rows
+    assert others.head == ("Method", "Density map", "MAE", "RMSE", PARAMETERS, "Source", "Note")
+    assert ("ZIP-P (2025)", "", "8.23", "-", "0.81", "EBC-ZIP bada31d", "") in others.rows
+    [best] = [row for row in others.rows if row[0] == "ZIP-B (2025)"]
+    assert best[2:6] == ("5.51", "8.63", "-", "EBC-ZIP 2025")
+    assert best[6] == "three different networks, chosen on the test half about 4,700 times"
     assert {row[0] for row in others.rows if row[1]} == {"MCNN"}
     assert "None of these figures is measured here" in others.notes[0]
+
+
+def test_what_counting_costs_is_measured_kept_with_the_scores_and_printed(small):
+    cost = read_cost(small / "out/small/scores/fixed.parquet")
+    assert 0 < cost.cpu_seconds < 5
+    assert cost.megapixels == pytest.approx(48 * 64 / 1e6)
+    with (small / "out/small/published/tables/results.csv").open() as lines:
+        rows = {row["Experiment"]: row for row in csv.DictReader(lines)}
+    assert rows["fixed"][CPU_SECONDS] == f"{cost.cpu_seconds:.2g}"
+    assert rows["fixed"][PARAMETERS] == "0.134"
+    report = (small / "out/small/published/report.html").read_text()
+    assert f"{CPU_SECONDS}: processor time to count one test image" in report
+
+
+def test_an_experiment_whose_cost_was_not_measured_shows_its_scores(copy):
+    path = copy.scores("fixed")
+    pq.write_table(pq.read_table(path).replace_schema_metadata(None), path)
+    preview(copy)
+    assert float(results_of_preview(copy)["fixed"]) > 0
+    with (copy.preview.tables / "results.csv").open() as lines:
+        costs = {row["Experiment"]: row[CPU_SECONDS] for row in csv.DictReader(lines)}
+    assert costs["fixed"] == "-"
+    assert float(costs["refined & co"]) > 0
 
 
 def test_the_report_holds_all_it_shows(small):

@@ -49,6 +49,14 @@ def test_metrics_have_a_row_for_each_epoch_and_no_number_that_was_not_measured(r
     assert (first, second) == ("1,,,3.0,,,2.0,,,,", "2,,,1.0,,,,,,,")
 
 
+def test_what_only_some_maps_measure_has_columns_after_the_others(tmp_path: Path) -> None:
+    history = [{"epoch": 1, "loss": 3.0}, {"epoch": 2, "loss": 1.0, "share_1": 0.25, "share_16": 0.75}]
+    save_run(RunPaths(tmp_path), RECORD, STATE | {"history": history})
+    head, first, second = RunPaths(tmp_path).metrics.read_text().splitlines()
+    assert head == ",".join([*COLUMNS, "share_1", "share_16"])
+    assert (first, second) == ("1,,,3.0,,,,,,,,,", "2,,,1.0,,,,,,,,0.25,0.75")
+
+
 def test_a_folder_without_a_finished_run_has_no_record(tmp_path: Path) -> None:
     assert read_record(RunPaths(tmp_path)) is None
     with pytest.raises(UserError, match=r"best\.safetensors: there is no such file: the run has not ended"):

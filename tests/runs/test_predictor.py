@@ -10,18 +10,20 @@ import torch
 from PIL import Image
 
 import dotfield
+from components.config import plugins
+from components.crowd import block_sum, cell_count
 from components.data.manifest import Prepared
 from components.errors import UserError
 from components.runs.folder import describe_run, save_run
-from components.runs.predictor import load_predictor
+from components.runs.predictor import load_predictor, resample
 from components.training.assemble import assemble, load_run
 from components.workspace.layout import RunPaths
 from tests import crowds
 
 
-def saved(folder: Path, longest_side: int | None = None, **counter: object) -> RunPaths:
+def saved(folder: Path, longest_side: int | None = None, loss: dict | None = None, **counter: object) -> RunPaths:
     """An untrained run, which counts something all the same."""
-    plan = crowds.plan(counter={"kind": "mcnn"} | counter)
+    plan = crowds.plan(counter={"kind": "mcnn"} | counter, loss=loss)
     model = assemble(plan, seed=3)
     weights = model.state_dict()
     best = {"epoch": 1, "val_mae": 2.5, "model": weights}
@@ -39,8 +41,10 @@ def pixels() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 255, (50, 70, 3), dtype=np.uint8)
 
 
-def test_it_counts_bit_for_bit_what_the_model_counts(tmp_path: Path, pixels: np.ndarray) -> None:
-    run = saved(tmp_path)
+@pytest.mark.parametrize("kind", plugins.kinds("loss"))
+def test_it_counts_bit_for_bit_what_the_model_counts(tmp_path: Path, pixels: np.ndarray, kind: str) -> None:
+    """Whatever the loss makes of the counter's outputs."""
+    run = saved(tmp_path, loss={"kind": kind})
     model = load_run(run).model
     expected = model.predict(torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None])[0, 0].numpy()
     predictor = dotfield.load(run.folder)
@@ -101,3 +105,34 @@ def test_weights_of_a_counter_that_has_changed_since_are_named(tmp_path: Path) -
     run.best.write_bytes(run.best.read_bytes().replace(b"counter.fuse.bias", b"counter.fuse.bogus"))
     with pytest.raises(UserError, match=r"does not fit the counter mcnn of this version|is damaged"):
         load_predictor(run.folder)
+
+
+@pytest.mark.parametrize("width", [64, 70])
+def test_a_mirror_image_is_predicted_on_the_same_cells(tmp_path: Path, width: int) -> None:
+    """The mean of two predictions, of which the second is that of the mirror image, turned back."""
+    image = np.random.default_rng(1).integers(0, 255, (48, width, 3), dtype=np.uint8)
+    predictor = load_predictor(saved(tmp_path).folder)
+    padded = np.pad(image, [(0, 0), (0, -width % 4), (0, 0)], mode="edge")
+    expected = (predictor.density(image) + predictor.density(padded[:, ::-1])[:, ::-1]) / 2
+    np.testing.assert_allclose(predictor.density(image, flip=True), expected, rtol=1e-6)
+    assert predictor.count(image, flip=True) == pytest.approx(expected.sum(), rel=1e-5)
+
+
+def test_scales_are_averaged_on_the_grid_of_the_image_as_it_is(tmp_path: Path) -> None:
+    image = np.random.default_rng(1).integers(0, 255, (48, 72, 3), dtype=np.uint8)
+    predictor = load_predictor(saved(tmp_path).folder)
+    larger = np.asarray(Image.fromarray(image).resize((108, 72), Image.Resampling.BILINEAR))
+    density = predictor.density(image, scales=(1, 1.5))
+    assert density.shape == predictor.density(image).shape
+    assert density.sum() == pytest.approx((predictor.count(image) + predictor.count(larger)) / 2, rel=1e-4)
+    assert np.array_equal(predictor.density(image, scales=(1.0,)), predictor.density(image))
+
+
+@pytest.mark.parametrize(("size", "target"), [((96, 128), (48, 64)), ((31, 50), (48, 64)), ((70, 9), (31, 50))])
+def test_a_resampled_map_keeps_its_people_and_their_places(size: tuple[int, int], target: tuple[int, int]) -> None:
+    density = np.random.default_rng(2).random((cell_count(size[0], 4), cell_count(size[1], 4)))
+    moved = resample(density, size, target, 4)
+    assert moved.shape == (cell_count(target[0], 4), cell_count(target[1], 4))
+    assert moved.sum() == pytest.approx(density.sum(), rel=1e-6)
+    if size == (96, 128):  # a cell of the target is a block of 2 x 2
+        np.testing.assert_allclose(moved, block_sum(density, 2), rtol=1e-6)
