@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from components.config.study import Study
     from components.workspace.layout import Layout
 
@@ -71,7 +73,7 @@ def studies() -> None:
 def run(study: str) -> None:
     """Run what is stale of STUDY with DVC, then show its table."""
     from components.data import availability
-    from components.workspace import dvc_yaml
+    from components.workspace import dvc_output, dvc_yaml
 
     layout = _layout(study)
     availability.require(dvc_yaml.load(layout), str(layout.params))
@@ -80,9 +82,9 @@ def run(study: str) -> None:
     if _dvc("status", "--quiet", pipeline) == 0:
         click.echo(f"nothing changed: every stage of {study} is up to date\n\n{layout.summary.read_text()}")
         return
-    if code := _dvc("repro", pipeline):
+    if code := _repro(layout):
         sys.exit(code)
-    click.echo(f"\n{layout.summary.read_text()}")
+    click.echo(f"\n{dvc_output.keep_results(str(layout.pipeline_lock), pipeline)}\n\n{layout.summary.read_text()}")
 
 
 @dotfield.command("publish")
@@ -191,13 +193,38 @@ def _check(layout: Layout) -> None:
         raise UserError("\n".join(mistakes))
 
 
-def _dvc(*words: str) -> int:
-    """Run DVC; whatever ends this process ends DVC."""
+def _repro(layout: Layout) -> int:
+    """Run what is stale, and say which stage of how many runs; the exit code of DVC.
+
+    All that DVC and the stages write to standard output is kept in a log. Their errors and bars go to the terminal."""
+    from components.workspace import dvc_output, dvc_yaml
+
+    stage_lines = dvc_output.StageLines(dvc_yaml.count_stages(layout))
+    file = layout.log("run")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w", buffering=1) as log:
+
+        def show(line: str) -> None:
+            log.write(f"{line}\n")
+            if (text := stage_lines(line)) is not None:
+                click.echo(text)
+
+        return _dvc("repro", str(layout.pipeline), on_line=show)
+
+
+def _dvc(*words: str, on_line: Callable[[str], None] | None = None) -> int:
+    """Run DVC; whatever ends this process ends DVC. `on_line` gets each line of its standard output, as it comes."""
     from components.workspace.processes import INTERRUPTED, python_environment, wait_or_end
 
-    with subprocess.Popen([sys.executable, "-m", "dvc", *words], env=python_environment()) as process:
+    with subprocess.Popen(
+        [sys.executable, "-m", "dvc", *words],
+        stdout=subprocess.PIPE if on_line else None,
+        text=True,
+        errors="replace",
+        env=python_environment() | {"PYTHONUNBUFFERED": "1"},
+    ) as process:
         try:
-            return wait_or_end(process)
+            return wait_or_end(process, on_line)
         except KeyboardInterrupt:  # click would print "Aborted!"
             click.echo("dotfield: stopped; the same command goes on from here", err=True)
             sys.exit(INTERRUPTED)

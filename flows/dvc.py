@@ -20,6 +20,7 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
 from components.errors import UserError
+from components.workspace.dvc_output import is_hint
 from components.workspace.processes import end_tree, python_environment
 
 LAST_LINES = 30  # of a failed stage's output, kept for the error
@@ -61,7 +62,8 @@ class Runner:
         self._stopped = False
 
     def run(self, stage: Stage, log: Callable[[str], None]) -> None:
-        """Run one stage if it is stale; `log` gets each line of output. Raises StageError with the last lines."""
+        """Run one stage if it is stale; `log` gets each line of output but DVC's hints. Raises StageError with the last
+        lines."""
         process = self._start(stage)
         try:
             last = _stream(process, log)
@@ -98,9 +100,12 @@ class Runner:
 
 
 def _stream(process: subprocess.Popen[str], log: Callable[[str], None]) -> str:
+    """Pass on what a stage says, without DVC's hints, until it ends; returns the last lines."""
     assert process.stdout is not None
     last: deque[str] = deque(maxlen=LAST_LINES)
-    for line in filter(str.strip, process.stdout):
+    for line in process.stdout:
+        if not line.strip() or is_hint(line):
+            continue
         last.append(line.rstrip())
         log(last[-1])
     return "\n".join(last)

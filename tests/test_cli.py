@@ -51,7 +51,7 @@ def test_studies_are_listed_with_their_size_and_state(project: Path, typed) -> N
     assert head.split() == ["study", "experiments", "runs", "state", "title"]
     assert first.split()[:2] == ["broken", "mistake"]
     assert "params/broken/study.yaml: is not YAML" in first
-    assert re.fullmatch(r"demo +4 +8  never run  A synthetic crowd *", last)
+    assert re.fullmatch(r"demo +5 +15  never run  A synthetic crowd *", last)
 
 
 def test_the_state_of_a_study_follows_its_files(project: Path, typed) -> None:
@@ -87,16 +87,17 @@ def test_every_committed_study_has_no_mistake(study: str, typed, monkeypatch: py
 
 
 def test_check_reports_every_mistake_at_once(project: Path, typed) -> None:
-    stand_in.edit(project, "demo", "counter: {kind: mcnn,", "counter: {kind: mcmm,")
+    stand_in.edit(project, "demo", "counter: {kind: efficientnet_lite,", "counter: {kind: mcmm,")
     stand_in.edit(project, "demo", "sigma: 4", "sigma: -4")
     stand_in.edit(project, "demo", "beta: 100,", "betta: 100,")
     code, out, err = typed("check", "demo")
     assert (code, out) == (2, "")
     lines = err.splitlines()
-    assert sum("there is no counter 'mcmm'; kinds: csrnet, " in line for line in lines) == 1
+    wrong = [line for line in lines if "counter: there is no counter 'mcmm'; kinds: csrnet, " in line]
+    assert len(wrong) == 2, "the study's, and that of the experiment which overrides its options"
     assert any("maps.crowd-fixed.kernel: sigma" in line and "-4" in line for line in lines)
     assert any("experiments.generated.density_map: betta: there is no such option" in line for line in lines)
-    assert len(lines) == 3
+    assert len(lines) == 4
 
 
 def test_check_reads_what_an_experiment_overrides(project: Path, typed) -> None:
@@ -160,7 +161,31 @@ def test_run_shows_the_table_and_a_failed_stage_its_exit_code(tmp_path: Path) ->
         (folder / "table.md").write_text(text)
         shown = stand_in.command(folder, "dotfield", "run", "demo").stdout
         assert shown.endswith(f"\n{text}\n")
-    assert "is cached - skipping run" in shown
+    assert "stage 1 of 1: publish, from the cache\n" in shown
+    assert shown.count("git add") == shown.count("autostage") == 0
+    assert shown.count("to keep the record of this run, commit dvc.yaml and dvc.lock") == 1
+    log = (folder / ".dotfield/logs/demo/run.log").read_text()
+    assert "Stage 'publish' is cached - skipping run" in log
+    assert "git add dvc.lock" in log
+
+
+@pytest.mark.slow
+def test_run_says_which_stage_of_how_many_runs_and_shows_what_it_says(tmp_path: Path) -> None:
+    publish = "mkdir -p out/demo/published && cp two out/demo/published/summary.txt"
+    stages = {
+        "one": {"cmd": "echo 12 dots | tee one", "outs": ["one"]},
+        "two": {"cmd": "echo 7 > two; echo git add nothing", "deps": ["one", "table.md"], "outs": ["two"]},
+        "publish": {"cmd": publish, "deps": ["two"], "outs": ["out/demo/published"]},
+    }
+    folder = stand_in.repository(tmp_path, stages)
+    (folder / "table.md").touch()
+    first = stand_in.command(folder, "dotfield", "run", "demo").stdout.splitlines()
+    said = [line for line in first if line.startswith(("stage", "12 dots", "git add"))]
+    assert said == ["stage 1 of 3: one", "12 dots", "stage 2 of 3: two", "git add nothing", "stage 3 of 3: publish"]
+
+    (folder / "table.md").write_text("changed")
+    second = stand_in.command(folder, "dotfield", "run", "demo").stdout.splitlines()
+    assert [line for line in second if line.startswith("stage")] == ["stage 2 of 3: two"]
 
 
 @pytest.mark.parametrize(("command", "said"), [("run", 1), ("check", 0)])

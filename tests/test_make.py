@@ -59,7 +59,12 @@ def test_a_second_make_demo_runs_nothing_and_says_so(tmp_path: Path) -> None:
 
     first = stand_in.command(folder, "make", "demo")
     assert first.returncode == 0, first.stdout
-    assert len(stand_in.ran(folder)) == 14
+    assert len(stand_in.ran(folder)) == 16
+    numbers = re.findall(r"^stage (\d+) of 17: \w+", first.stdout, re.MULTILINE)
+    assert numbers == [str(number) for number in range(1, 18)], "the real `resolve` is the first"
+    assert "WARNING" not in first.stdout
+    assert first.stdout.count("git add") == 0
+    assert first.stdout.rstrip().endswith("report: out/demo/published/report.html")
     second = stand_in.command(folder, "make", "demo")
     assert "nothing changed" in second.stdout
     assert "report: out/demo/published/report.html" in second.stdout

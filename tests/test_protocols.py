@@ -47,7 +47,7 @@ def result(name: str, errors: dict[int, dict[str, float]], scenes: dict[str, str
     )
     records = {
         seed: {
-            "training_run": {"resolution": "8 x 8", "alarms": [f"collapse {seed}"]},
+            "training_run": {"resolution": "8 x 8", "parameters": 133_705, "alarms": [f"collapse {seed}"]},
             "provenance": {"started_from": f"seed {seed}"},
         }
         for seed in errors

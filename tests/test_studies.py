@@ -128,7 +128,8 @@ def shrunk(study: str, raw: Path) -> dict[str, Any]:
 
 
 def _small(training: dict[str, Any]) -> dict[str, Any]:
-    return training | SMALL | ({"crop": [64, 64]} if training.get("crop") else {})
+    side = 32 if training.get("augmentation") else 64  # images of 64 x 48 stay larger when they are scaled down
+    return training | SMALL | ({"crop": [side, side]} if training.get("crop") else {})
 
 
 @dataclass

@@ -25,15 +25,16 @@ from components.workspace.layout import DEMO, Layout
 from components.workspace.sources import CODE, IMPORTED_KINDS, KINDS
 
 HEADER = """# Written by `dotfield run {study}` from {files}; the stages are those of components/workspace/dvc_yaml.py.
-# file_1, file_2...: the files that an entry's options name; where it names fewer, empty ones.
+# file_1, file_2...: the files that an entry's options name; where it names fewer, docstrings of packages.
 """
-PLACEHOLDERS = {"dataset": "${item.kind}", "drawn_map": "${item.kind}"} | {
-    kind: f"${{item.{kind}}}" for kind in ("counter", "density_map", "loss")
+PLACEHOLDERS = {"dataset": "${item.kind}"} | {
+    kind: f"${{item.{kind}}}" for kind in ("drawn_map", "counter", "density_map", "loss")
 }
 # In a `foreach` all entries have the same number of dependencies, and adding one changes all of them. So each entry has
-# as many files as one can usually name; where it names fewer, empty files of ours take their places.
+# as many files as one can usually name; where it names fewer, files of ours that hold only a docstring
+# take their places (of empty ones DVC would warn at every stage).
 FILES = {"datasets": 2, "maps": 1, "experiments": 3}
-EMPTY = tuple(
+DOCSTRINGS = tuple(
     f"components/{room}/__init__.py"
     for room in ("config", "counters", "data", "datasets", "density_maps", "evaluation", "runs", "stages", "training")
 )
@@ -55,6 +56,14 @@ def write(layout: Layout) -> Path:
     if not layout.pipeline.exists() or layout.pipeline.read_text() != text:
         layout.pipeline.write_text(text)
     return layout.pipeline
+
+
+def count_stages(layout: Layout) -> int:
+    """How many stages the study's `dvc.yaml` has: one for each entry of a `foreach`, which names one of its `vars`."""
+    written = yaml.safe_load(layout.pipeline.read_text())
+    entries = {family: each for variables in written.get("vars", ()) for family, each in variables.items()}
+    stages = written["stages"].values()
+    return sum(len(entries[stage["foreach"][2:-1]]) if "foreach" in stage else 1 for stage in stages)
 
 
 def check_entries(layout: Layout, study: Study) -> None:
@@ -121,7 +130,7 @@ def _stages(layout: Layout, study_yaml: list[str], entries: Mapping[str, Entries
         "train": ("experiments", train, f"{out}/runs/${{key}}"),
         "evaluate": (
             "experiments",
-            [f"{out}/prepared/${{item.dataset}}", f"{out}/runs/${{key}}"],
+            [f"{settings}/averaging/${{key}}.yaml", f"{out}/prepared/${{item.dataset}}", f"{out}/runs/${{key}}"],
             f"{out}/scores/${{key}}.parquet",
         ),
         **({"search": ("searches", search, f"{out}/searches/${{key}}")} if searched else {}),
@@ -166,12 +175,13 @@ def _dataset(layout: Layout, name: str, entry: DatasetEntry) -> dict[str, str]:
 
 def _map(layout: Layout, name: str, entry: MapEntry) -> dict[str, str]:
     options = plugins.resolve("drawn map", entry.kernel, f"{layout.params}: maps.{name}.kernel")
-    return {"dataset": entry.dataset, "kind": entry.kernel.kind, **_slots(paths_in(options))}
+    return {"dataset": entry.dataset, "drawn_map": entry.kernel.kind, **_slots(paths_in(options))}
 
 
 def _experiment(layout: Layout, study: Study, name: str) -> dict[str, str]:
     experiment = study.experiments[name]
     kinds = {
+        "drawn_map": study.maps[experiment.annotation].kernel.kind,
         "counter": experiment.counter.kind,
         "density_map": experiment.density_map.kind,
         "loss": experiment.loss.kind,
@@ -203,7 +213,8 @@ def _slots(files: Iterable[Path]) -> dict[str, str]:
 def _padded(family: str, entries: Entries) -> Entries:
     """The entries with the same number of files each."""
     most = max(FILES[family], *(sum(key.startswith("file") for key in each) for each in entries.values()))
-    empty = {f"file_{number}": file for number, file in enumerate(EMPTY[:most], 1)}
+    padding = {f"file_{number}": file for number, file in enumerate(DOCSTRINGS[:most], 1)}
     return {
-        name: {**each, **{slot: each.get(slot, file) for slot, file in empty.items()}} for name, each in entries.items()
+        name: {**each, **{slot: each.get(slot, file) for slot, file in padding.items()}}
+        for name, each in entries.items()
     }

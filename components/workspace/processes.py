@@ -119,9 +119,17 @@ def exit_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
-def wait_or_end(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> int:
-    """The exit code of a child process; whatever ends the waiting ends the child and all that it started."""
+def wait_or_end(
+    process: subprocess.Popen[str] | subprocess.Popen[bytes], on_line: Callable[[str], None] | None = None
+) -> int:
+    """The exit code of a child process; whatever ends the waiting ends the child and all that it started.
+
+    `on_line` gets each line that a child with its standard output on a text pipe writes, without its line end."""
     try:
+        if on_line is not None:
+            assert process.stdout is not None
+            for line in process.stdout:
+                on_line(str(line).rstrip("\n"))
         return process.wait()
     except BaseException as ending:
         if isinstance(ending, KeyboardInterrupt):  # a terminal's Ctrl-C reached the child too, which ends in order

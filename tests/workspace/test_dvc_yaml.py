@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -65,6 +66,12 @@ def test_no_study_shares_values_by_aliases(file: Path) -> None:
     assert not any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(file.read_text()))
 
 
+def test_stages_are_counted_one_for_each_entry() -> None:
+    demo = dvc_yaml.load(Layout(DEMO))
+    entries = [len(demo.datasets), len(demo.maps), 2 * len(demo.experiments), len(demo.searches)]
+    assert dvc_yaml.count_stages(Layout(DEMO)) == sum(entries) + 2, "resolve and publish"
+
+
 def study(folder: Path, **changes: object) -> Layout:
     """The demo with other values, as the study `own` of a project in `folder`."""
     values = yaml.safe_load((ROOT / "params/demo/study.yaml").read_text()) | {"study": "own"} | changes
@@ -92,7 +99,7 @@ def test_files_that_options_name_are_dependencies(tmp_path: Path, monkeypatch: p
     variables = {family: entries for each in pipeline["vars"] for family, entries in each.items()}
     assert variables["datasets"]["crowd"] == {"kind": "points", "file_1": "data/images", "file_2": "data/dots.csv"}
     assert variables["experiments"]["fixed"]["file_1"] == "data/mcnn.h5"
-    assert variables["experiments"]["adaptive"]["file_1"] == dvc_yaml.EMPTY[0]
+    assert variables["experiments"]["mixture"]["file_1"] == dvc_yaml.DOCSTRINGS[0]
     assert {"${item.file_1}", "${item.file_2}"} <= {*pipeline["stages"]["prepare"]["do"]["deps"]}
 
     values["datasets"]["crowd"]["source"]["annotations"] = "data/images/dots.csv"
@@ -100,18 +107,20 @@ def test_files_that_options_name_are_dependencies(tmp_path: Path, monkeypatch: p
     assert "data/images/dots.csv" not in pipeline
 
 
-def test_files_that_stand_for_none_are_empty_and_another_entry_changes_no_ones_number(
+def test_files_that_stand_for_none_hold_a_docstring_and_another_entry_changes_no_ones_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert [(ROOT / file).stat().st_size for file in dvc_yaml.EMPTY] == [0] * len(dvc_yaml.EMPTY)
+    for file in dvc_yaml.DOCSTRINGS:
+        [docstring] = ast.parse((ROOT / file).read_text()).body
+        assert isinstance(docstring, ast.Expr)
     values = yaml.safe_load((ROOT / "params/demo/study.yaml").read_text())
-    before = written("demo")["vars"][3]["experiments"]["adaptive"]
+    before = written("demo")["vars"][3]["experiments"]["mixture"]
     values["experiments"]["fixed"]["counter"] = {"weights": "data/mcnn.h5"}
     layout = study(tmp_path, experiments=values["experiments"])
     monkeypatch.chdir(tmp_path)
     pipeline = yaml.safe_load(dvc_yaml.pipeline(layout, dvc_yaml.load(layout)))
     assert pipeline["vars"][3]["experiments"]["fixed"]["file_1"] == "data/mcnn.h5"
-    assert pipeline["vars"][3]["experiments"]["adaptive"] == before
+    assert pipeline["vars"][3]["experiments"]["mixture"] == before
 
 
 def test_a_pipeline_of_other_entries_is_out_of_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

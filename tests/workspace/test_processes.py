@@ -111,7 +111,7 @@ def test_a_stage_that_runs_as_a_command_shows_what_it_logs(tmp_path: Path) -> No
     command = [sys.executable, "-m", "components.stages.resolve", "demo"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout == "params/demo/study.yaml: 1 datasets, 2 maps, 4 experiments, 2 searches\n"
+    assert done.stdout == "params/demo/study.yaml: 1 datasets, 2 maps, 5 experiments, 2 searches\n"
 
 
 def test_what_ends_the_waiting_ends_the_whole_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,3 +134,11 @@ def _end(process: subprocess.Popen, timeout: float | None) -> int:
         process.cut = True
         raise SystemExit(143)
     return subprocess.Popen.wait(process, timeout)
+
+
+def test_each_line_of_a_child_is_passed_on_before_its_exit_code() -> None:
+    code = "import sys; print('one'); print('two'); sys.exit(3)"
+    lines: list[str] = []
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert processes.wait_or_end(process, lines.append) == 3
+    assert lines == ["one", "two"]

@@ -90,7 +90,8 @@ def test_the_code_that_is_listed_exists_and_stands_once(stage: str) -> None:
 
 
 def test_code_files_are_those_of_the_kinds_that_are_named() -> None:
-    files = sources.code_files("train", {"counter": "mcnn", "density_map": "mixture", "loss": "bayesian"})
+    kinds = {"drawn_map": "fixed", "counter": "mcnn", "density_map": "mixture", "loss": "bayesian"}
+    files = sources.code_files("train", kinds)
     names = {file.relative_to(ROOT).as_posix() for file in files}
     assert {"components/counters/mcnn.py", "components/density_maps/learned/mixture.py"} <= names
     assert not names & {"components/counters/csrnet.py", "components/losses/dm_count.py", "components/cli.py"}

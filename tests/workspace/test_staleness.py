@@ -18,8 +18,9 @@ from tests import stand_in
 from tests.conftest import ROOT
 
 DVC = (sys.executable, "-m", "dvc")
-TRAINED = {f"train@{name}" for name in ("fixed", "adaptive", "refined", "generated")}
-EVALUATED = {f"evaluate@{name}" for name in ("fixed", "adaptive", "refined", "generated")}
+EXPERIMENTS = ("fixed", "random", "refined", "generated", "mixture")
+TRAINED = {f"train@{name}" for name in EXPERIMENTS}
+EVALUATED = {f"evaluate@{name}" for name in EXPERIMENTS}
 SEARCHED = {"search@generated", "search@refined"}
 MAPS = {"rasterize@crowd-fixed", "rasterize@crowd-adaptive"}
 
@@ -32,7 +33,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = stand_in.repository(tmp_path_factory.mktemp("project"))
     result = stand_in.command(folder, *DVC, "repro")
     assert result.returncode == 0, result.stdout
-    assert len(stand_in.ran(folder)) == 1 + 2 + 4 + 4 + 2 + 1
+    assert len(stand_in.ran(folder)) == 1 + 2 + 5 + 5 + 2 + 1
     return folder
 
 
@@ -65,9 +66,9 @@ def test_comments_in_code_that_no_run_reads_make_nothing_stale(project: Path) ->
         "datasets/points",
         "datasets/coco",
         "density_maps/drawn/perspective",
-        "density_maps/learned/mixture",
+        "density_maps/learned/frozen",
         "density_maps/learned/kernel",
-        "counters/csrnet",
+        "counters/mcnn",
         "losses/dm_count",
         "cli",
         "workspace/layout",
@@ -101,14 +102,17 @@ def test_a_new_metric_is_published_and_nothing_else(project: Path) -> None:
         ("datasets/shared/people", {"prepare@crowd"}),
         ("data/decode", {"prepare@crowd"} | EVALUATED),
         ("data/split", {"prepare@crowd"}),
-        ("density_maps/drawn/fixed", {"rasterize@crowd-fixed"}),
-        ("density_maps/drawn/adaptive", {"rasterize@crowd-adaptive"}),
+        (
+            "density_maps/drawn/fixed",
+            {"rasterize@crowd-fixed", "search@generated"} | (TRAINED - {"train@refined"}),
+        ),
+        ("density_maps/drawn/adaptive", {"rasterize@crowd-adaptive", "train@refined", "search@refined"}),
         ("density_maps/gaussian", MAPS | TRAINED | SEARCHED),
         ("density_maps/learned/generated", {"train@generated", "search@generated"}),
         ("density_maps/learned/refined", {"train@refined", "search@refined"}),
-        ("density_maps/learned/identity", {"train@fixed", "train@adaptive"}),
-        ("counters/mcnn", TRAINED | SEARCHED | EVALUATED),
-        ("losses/squared_error", TRAINED | SEARCHED),
+        ("density_maps/learned/identity", {"train@fixed", "train@random"}),
+        ("counters/efficientnet_lite", TRAINED | SEARCHED | EVALUATED),
+        ("losses/squared_error", TRAINED | SEARCHED | EVALUATED),
         ("training/fit", TRAINED | SEARCHED),
         ("training/ray_tune", SEARCHED),
         ("evaluation/metrics/mae", TRAINED | SEARCHED | {"publish"}),
@@ -128,7 +132,7 @@ def test_a_title_or_a_caption_trains_nothing_again(project: Path) -> None:
     before = study.read_text()
     study.write_text(
         before.replace("title: fixed, sigma 4 px", "title: other words").replace(
-            "published: adaptive", "published: fixed_16"
+            "published: fixed_4", "published: fixed_16"
         )
     )
     assert "other words" in study.read_text()
@@ -154,6 +158,18 @@ def test_a_changed_option_runs_its_own_experiment_again(project: Path) -> None:
     stand_in.command(project, *DVC, "repro")
     assert set(stand_in.ran(project)) == {"train refined", "evaluate refined", "search refined", "publish"}
     stand_in.edit(project, "demo", "alpha: 2,", "alpha: 1,")
+    stand_in.command(project, *DVC, "repro")
+    stand_in.ran(project)
+
+
+def test_averaging_predictions_tests_again_and_trains_nothing(project: Path) -> None:
+    stand_in.command(project, *DVC, "repro")
+    stand_in.ran(project)
+    plain, averaged = "published: fixed_4", "published: fixed_4\n    averaging: {flip: true}"
+    stand_in.edit(project, "demo", plain, averaged)
+    stand_in.command(project, *DVC, "repro")
+    assert set(stand_in.ran(project)) == {"evaluate fixed", "publish"}
+    stand_in.edit(project, "demo", averaged, plain)
     stand_in.command(project, *DVC, "repro")
     stand_in.ran(project)
 
@@ -219,7 +235,7 @@ def test_studies_share_no_state(tmp_path: Path) -> None:
 
     first = stand_in.command(folder, "dotfield", "run", "other")
     assert first.returncode == 0, first.stdout
-    assert len(stand_in.ran(folder)) == 1 + 2 + 4 + 4 + 1
+    assert len(stand_in.ran(folder)) == 1 + 2 + 5 + 5 + 1
     assert (folder / "params/other/dvc.lock").exists()
     assert not (folder / "dvc.lock").exists()
     assert not (folder / "out/demo").exists()
