@@ -65,11 +65,21 @@ def positive_part(values: Tensor) -> Tensor:
 
 class _PositivePart(torch.autograd.Function):
     @staticmethod
-    def forward(context: Any, values: Tensor) -> Tensor:
-        context.save_for_backward(values)
+    def forward(values: Tensor) -> Tensor:
         return values.clamp(min=0)
+
+    @staticmethod
+    def setup_context(context: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        context.save_for_backward(*inputs)
+        context.save_for_forward(*inputs)
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> Tensor:
         [values] = context.saved_tensors
         return torch.where((values > 0) | (gradient < 0), gradient, 0)
+
+    @staticmethod
+    def jvp(context: Any, direction: Tensor) -> Tensor:
+        """The derivative along a direction, for forward-mode differentiation: that of max(x, 0)."""
+        [values] = context.saved_tensors
+        return torch.where(values > 0, direction, 0)

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from components.training.assemble import TrainingData, open_data
+from tests import crowds
+
 ROOT = Path(__file__).parents[1]
 REAL = ROOT.parent / "shared" / "data"
 
@@ -27,6 +30,13 @@ def pytest_configure() -> None:
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
+    """Eight made images of 48 x 64 px, 5 to train, 2 to validate, 1 to test, and their maps."""
+    splits = ["train"] * 5 + ["val"] * 2 + ["test"]
+    return open_data(*crowds.write(tmp_path_factory.mktemp("made"), [(48, 64)] * len(splits), splits))
 
 
 @pytest.fixture(scope="session")

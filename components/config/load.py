@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 import yaml
 
-from components.config.options import Options, check
-from components.config.study import NAME, TESTING, WORDS, Defaults, Study, merge
+from components.config.options import NAME, Options, check
+from components.config.study import TESTING, WORDS, Defaults, Study, merge
 from components.errors import UserError
 
 Entry = TypeVar("Entry", bound=Options)

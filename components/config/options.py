@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from components.errors import UserError
 
 T = TypeVar("T", bound=BaseModel)
+NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"  # of studies and their entries: nothing else reaches a shell line
+Name = Annotated[str, Field(pattern=NAME)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what every generator of random numbers takes
 
 
 class Options(BaseModel):

@@ -14,21 +14,16 @@ In both, a mapping that names another `kind` replaces the whole mapping, since o
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from components.config.options import Choice, Options
+from components.config.options import Choice, Name, Options, Seed
+from components.config.search import Search
 from components.errors import UserError
 
-NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
-Name = Annotated[str, Field(pattern=NAME)]
 Preset = Literal["paper", "stable"]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what every generator of random numbers takes
-SEARCHABLE = ("counter", "density_map", "loss", "training")  # what keys of a search space begin with
-SET_BY_SEARCH = {"training.epochs", "training.validate_every", "training.workers"}
 WORDS = {"title", "published"}  # keys of an experiment that change no number
 TESTING = "averaging"  # the key of an experiment that changes how its runs are tested, but not the runs
 
@@ -132,51 +127,6 @@ class Experiment(Options):
     def _check_seeds(self) -> Experiment:
         if len(set(self.seeds)) < len(self.seeds):
             raise UserError(f"seeds: {list(self.seeds)} names a seed twice")
-        return self
-
-
-class Dimension(Options):
-    """One dimension of a search space: exactly one of the three."""
-
-    loguniform: tuple[float, float] | None = None
-    uniform: tuple[float, float] | None = None
-    choice: tuple[Any, ...] | None = Field(None, min_length=1)
-
-    @model_validator(mode="after")
-    def _check_range(self) -> Dimension:
-        if sum(value is not None for value in (self.loguniform, self.uniform, self.choice)) != 1:
-            raise UserError("give exactly one of loguniform: [low, high], uniform: [low, high], choice: [...]")
-        low, high = self.loguniform or self.uniform or (1, 2)
-        if not low < high or (self.loguniform and low <= 0):
-            raise UserError("a range is [low, high] with low < high, and low > 0 where it is loguniform")
-        return self
-
-    def examples(self) -> tuple[Any, ...]:
-        """Values that may be drawn: both ends and one between, or every choice."""
-        low, high = self.loguniform or self.uniform or (0, 0)
-        return self.choice or (low, high, low + (high - low) / math.pi)
-
-
-class Search(Options):
-    """A search over dotted keys of one experiment, such as `density_map.beta` or `counter.optimiser.lr`."""
-
-    experiment: Name
-    trials: int = Field(20, ge=1)
-    epochs: int = Field(10, ge=1)
-    grace_epochs: int = Field(1, ge=1, description="ASHA stops no trial before this many epochs")
-    concurrent: int = Field(1, ge=1)
-    seed: Seed = 0
-    space: dict[str, Dimension] = Field(min_length=1)
-
-    @model_validator(mode="after")
-    def _check_space(self) -> Search:
-        if self.grace_epochs > self.epochs:
-            raise UserError(f"grace_epochs ({self.grace_epochs}) must not be more than epochs ({self.epochs})")
-        for key in self.space:
-            if key in SET_BY_SEARCH:
-                raise UserError(f"space: {key} is set by the search itself: see its `epochs` and `concurrent`")
-            if key.split(".")[0] not in SEARCHABLE:
-                raise UserError(f"space: {key} cannot be searched; keys begin with {', '.join(SEARCHABLE)}")
         return self
 
 

@@ -8,8 +8,8 @@ Lite0, 3,191,281 with Lite1, which is deeper, and 3,715,401 with Lite2, which is
 
 The features of the backbone are about 7 in size, so the layers that read them start from N(0, 0.01), and so does the
 last layer: a prediction starts near 0, not thousands of people away. Negative cells are cut off: otherwise the squared
-error leaves a haze over the background for long, 20 people an image of ShanghaiTech B after 10 epochs. A ReLU would do
-the same, but a counter that falls below zero everywhere would not learn any more.
+error leaves a haze of people over the background for long. A ReLU would do the same, but a counter that falls below
+zero everywhere would not learn any more.
 
 Batch normalisation is folded into the convolutions, because its statistics on small batches of crops bias every count.
 The ImageNet weights lie inside packages (Apache 2.0), one for each size: nothing is downloaded when a run starts."""

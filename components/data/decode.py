@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from components.crowd import Dataset, Problem, RawSample
+from components.data.regions import resize_region
 from components.errors import UserError
 
 
@@ -159,17 +160,6 @@ def sample_perspective(perspective: np.ndarray, dots: np.ndarray, file: str, pro
         problems.append(Problem(file, what, "drawn as small as the smallest"))
     known: np.ndarray = np.maximum(values, 0.0)
     return known
-
-
-def resize_region(region: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The fraction of each pixel of an image of `size` (width, height) inside the region, times 255, as uint8; `region`
-    (H, W) is bool, or such fractions in 0..1, at another size.
-
-    A pixel that has anything of the region keeps a fraction above 0, so that no dot inside stands where nothing
-    counts."""
-    mask = Image.fromarray(region.astype(np.float32)).resize(size, Image.Resampling.BOX)
-    fractions: np.ndarray = np.ceil(255 * np.asarray(mask)).clip(0, 255).astype(np.uint8)
-    return fractions
 
 
 def _values_at(values: np.ndarray, dots: np.ndarray) -> np.ndarray:

@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.crowd import block_sum
-from components.data.decode import PreparedImage, resize_region
+from components.data.decode import PreparedImage
 from components.data.duplicates import group_duplicates, image_signature
 from components.data.packed import Pack
+from components.data.regions import cell_shares
 from components.errors import UserError
 from components.workspace.layout import PreparedPaths
 
@@ -108,23 +108,13 @@ class Prepared:
         if self._regions is None:
             return None
         size = (row.height, row.width)
+        pixels = None if row.region is None else self._regions[row.region]
         if size != (self.rows[row.number].height, self.rows[row.number].width):
-            return self._region_fractions(row, side)
+            return cell_shares(pixels, size, side)
         key = (row.region, *size, side)
         if key not in self._fractions:
-            self._fractions[key] = self._region_fractions(row, side)
+            self._fractions[key] = cell_shares(pixels, size, side)
         return self._fractions[key]
-
-    def _region_fractions(self, row: Row, side: int) -> np.ndarray:
-        assert self._regions is not None
-        every = np.ones((row.height, row.width), np.float32)
-        inside: np.ndarray = every
-        if row.region is not None:
-            inside = self._regions[row.region] / np.float32(255)
-        if inside.shape != every.shape:
-            inside = resize_region(inside, (row.width, row.height)) / np.float32(255)
-        fractions: np.ndarray = (block_sum(inside, side) / block_sum(every, side)).astype(np.float32)
-        return fractions
 
 
 def manifest_rows(images: Iterable[tuple[PreparedImage, int | None]]) -> tuple[Rows, list[str | None]]:

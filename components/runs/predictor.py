@@ -62,10 +62,7 @@ class Predictor:
         if size != (height, width):
             resized = np.asarray(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BILINEAR))
         if mirrored:  # the cells of the mirror image are those of the image only if they fill its width
-            missing = -size[1] % self.stride
-            resized = (
-                np.pad(resized, [(0, 0), (0, missing), (0, 0)], mode="edge")[:, ::-1] if missing else resized[:, ::-1]
-            )
+            resized = np.pad(resized, [(0, 0), (0, -size[1] % self.stride), (0, 0)], mode="edge")[:, ::-1]
         density = self._predict(resized)
         density = density[:, ::-1] if mirrored else density
         return density if size == (height, width) else resample(density, size, (height, width), self.stride)

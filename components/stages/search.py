@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 
 from components.config.load import read_entry
-from components.config.study import Search
+from components.config.search import Search
 from components.runs.provenance import data_sha256, fingerprint
 from components.training import ray_train
 from components.training.assemble import open_data

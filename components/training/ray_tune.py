@@ -25,7 +25,7 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from components.config.resolve import Plan, read_plan
-from components.config.study import Dimension, Search
+from components.config.search import Dimension, Search
 from components.errors import UserError
 from components.training.assemble import TrainingData, assemble, open_data, samples
 from components.training.fit import Record, State, fit

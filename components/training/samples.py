@@ -27,6 +27,7 @@ from components.evaluation.score import EvalImage
 from components.training.augment import change_look, random_scale, resize
 
 T = TypeVar("T")
+UNCHANGED = Augmentation()
 TRAINING, WARM_UP, OUTER = 0, 1, 2  # independent streams of random numbers
 
 
@@ -43,7 +44,7 @@ class Samples:
         crop: tuple[int, int] | None = None,
         flip: bool = False,
         seed: int = 0,
-        augmentation: Augmentation = Augmentation(),  # noqa: B008 (frozen)
+        augmentation: Augmentation = UNCHANGED,
         kernel: Kernel | None = None,
     ) -> None:
         """`kernel` draws the annotation maps of images that `augmentation` resizes."""

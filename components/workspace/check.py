@@ -7,7 +7,8 @@ from typing import Any
 
 from components.config import plugins
 from components.config.resolve import Kind, check_loss, resolve, training_options
-from components.config.study import Search, Study
+from components.config.search import Search
+from components.config.study import Study
 from components.errors import UserError
 
 

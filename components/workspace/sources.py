@@ -28,7 +28,12 @@ IMPORTED_KINDS = {  # a kind's file that imports that of another kind
     "components/density_maps/learned/frozen.py": ("components/density_maps/learned/generated.py",),
 }
 
-PREPARED = ("components/crowd.py", "components/data/manifest.py", "components/data/packed.py")
+PREPARED = (
+    "components/crowd.py",
+    "components/data/manifest.py",
+    "components/data/packed.py",
+    "components/data/regions.py",
+)
 NETWORKS = ("components/networks.py", "components/counters/shared", KINDS["counter"])
 TRAINING = (
     *PREPARED,
@@ -63,6 +68,7 @@ CODE = {
     "resolve": (
         "components/config/load.py",
         "components/config/options.py",
+        "components/config/search.py",
         "components/config/study.py",
         "components/workspace/settings.py",
         "components/stages/resolve.py",
@@ -109,6 +115,7 @@ CODE = {
     ),
     "search": (
         *TRAINING,
+        "components/config/search.py",
         "components/training/ray_tune.py",
         "components/workspace/settings.py",
         "components/stages/search.py",

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from components.config.load import load_study, read_entry, settings, study_files
-from components.config.study import Averaging, DatasetEntry, Experiment, MapEntry, Search
+from components.config.search import Search
+from components.config.study import Averaging, DatasetEntry, Experiment, MapEntry
 from components.errors import UserError
 from tests.config.test_study import SMALL
 from tests.conftest import ROOT

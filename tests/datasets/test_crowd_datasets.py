@@ -40,11 +40,6 @@ def ready(kind: str, root: Path) -> tuple[list[PreparedImage], list[Problem]]:
     return list(prepare_images(build(kind, root), None, problems)), problems
 
 
-@pytest.fixture
-def copy(tmp_path: Path) -> Callable[[str], Path]:
-    return lambda kind: Path(shutil.copytree(RAW / kind, tmp_path / kind))
-
-
 def left_half() -> np.ndarray:
     mask = np.zeros(crowds.SIZE, bool)
     mask[:, : PARAMS.width // 2] = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping
 from itertools import product
 from pathlib import Path
@@ -82,11 +81,6 @@ def ready(kind: str, root: Path) -> tuple[list[PreparedImage], list[Problem]]:
     """As the prepare stage reads it."""
     problems: list[Problem] = []
     return list(prepare_images(build(kind, root), None, problems)), problems
-
-
-@pytest.fixture
-def copy(tmp_path: Path) -> Callable[[str], Path]:
-    return lambda kind: Path(shutil.copytree(RAW / kind, tmp_path / kind))
 
 
 def test_every_kind_but_the_made_crowd_has_an_example() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,14 +18,8 @@ from components.datasets.shared.mat import as_dots, as_number
 from components.datasets.worldexpo import CORNERS, read_roi
 from components.errors import UserError
 from tests.own_data import pictures, read, said
-from tests.raw.tools import RAW
 
 OBJECTS = np.array([np.zeros((2, 2)), "here"], object)
-
-
-@pytest.fixture
-def copy(tmp_path: Path) -> Callable[[str], Path]:
-    return lambda kind: Path(shutil.copytree(RAW / kind, tmp_path / kind))
 
 
 @pytest.fixture

@@ -16,17 +16,10 @@ from components.crowd import Crop, Window
 from components.density_maps.crops import image_patches, with_margin
 from components.density_maps.learned import kernel
 from components.density_maps.learned.kernel import add_kernels, block_size, kernel_mask, normalised
-from components.training.assemble import assemble, open_data
+from components.training.assemble import assemble
 from tests import crowds
 from tests.density_maps.test_learned import density_map, full_crops
 from tests.training.test_fit import same, trained
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return open_data(
-        *crowds.write(tmp_path_factory.mktemp("made"), [(48, 64)] * 8, ["train"] * 5 + ["val"] * 2 + ["test"])
-    )
 
 
 def seen(*dots: tuple[float, float], size: tuple[int, int] = (64, 96)) -> list[Crop]:

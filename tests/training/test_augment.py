@@ -11,18 +11,12 @@ from components.data.manifest import Row
 from components.density_maps.crops import annotation_maps
 from components.density_maps.gaussian import draw
 from components.errors import UserError
-from components.training.assemble import open_data, samples
+from components.training.assemble import samples
 from components.training.augment import change_look, random_scale, resize
 from tests import crowds
 
 SCALED = {"scale": [0.8, 2.0]}
 LOOK = {"brightness": 0.3, "contrast": 0.3, "saturation": 0.3, "grey": 0.2, "jpeg": 0.5}
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("made")
-    return open_data(*crowds.write(folder, [(48, 64)] * 8, ["train"] * 5 + ["val"] * 2 + ["test"]))
 
 
 def test_a_resized_image_takes_its_dots_along() -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from components.training.alarms import alarms, health
-from components.training.assemble import assemble, open_data, samples
+from components.training.assemble import assemble, samples
 from components.training.fit import Communicator, fit, sum_gradients, train_step
 from components.training.optimisers import build_optimisers, set_learning_rates
 from components.training.samples import WARM_UP
@@ -22,12 +22,6 @@ NAIVE = {"kind": "generated", "fusion": "naive", "sigmas": [1, 4]}
 MIXTURE = {"kind": "mixture", "warm_up": 2}
 GRID = GENERATED | {"resolution": "grid"}
 REFINED = {"kind": "refined", "widths": [4, 4], "warm_up": 2}
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("made")
-    return open_data(*crowds.write(folder, [(48, 64)] * 8, ["train"] * 5 + ["val"] * 2 + ["test"]))
 
 
 def trained(made, plan, seed: int = 0, epochs: int | None = None, state=None):

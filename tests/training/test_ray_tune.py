@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from components.config.study import Dimension, Search
+from components.config.search import Dimension, Search
 from components.errors import UserError
 from components.training.assemble import open_data
 from components.training.ray_tune import TrialResult, run_search

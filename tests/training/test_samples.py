@@ -17,12 +17,6 @@ from components.training.samples import Samples, prefetch
 from tests import crowds
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("made")
-    return open_data(*crowds.write(folder, [(48, 64)] * 8, ["train"] * 5 + ["val"] * 2 + ["test"]))
-
-
 def known(batch) -> set[tuple]:
     return {(crop.number, crop.window, crop.flipped) for crop in batch.crops}
 

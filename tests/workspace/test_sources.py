@@ -22,6 +22,7 @@ EARLIER = {  # stages whose outputs a stage reads: what they depend on, it depen
 CHANGES_NO_NUMBER = {
     "config.load": "reads studies and settings; for the stage resolve it is listed",
     "config.plugins": "decides options; where their values matter it is listed",
+    "config.search": "what a search varies; for the stage search it is listed",
     "config.resolve": "checks options; where their values matter it is listed",
     "crowd": "types; where what it computes matters it is listed",
     "data.availability": "says what raw data is missing",
