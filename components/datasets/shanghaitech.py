@@ -2,7 +2,8 @@
 
 Copies differ in their spelling: `part_A` or `part_A_final`, `ground-truth` or `ground_truth`. The
 training half is `train_data/images/IMG_n.jpg` with `train_data/ground-truth/GT_IMG_n.mat`, the test half likewise in
-`test_data`; either may be absent.
+`test_data`; either may be absent. With `part: both` the two parts are one data set: its images are named
+`A-train-IMG_1`, and the parts are its scenes.
 In a `.mat`, `image_info[0,0][0,0]` holds `location` (N, 2: x, y) and `number`. The files come from strangers:
 whatever is in them, reading one gives dots or a UserError."""
 
@@ -28,16 +29,21 @@ FROM = 'the authors of "Single-Image Crowd Counting via Multi-Column CNN" (Zhang
 
 
 class Params(Options):
-    """Where the data set lies, seen from the project's root: the folder that holds `part_A`, or the part itself."""
+    """Where the data set lies, seen from the project's root: the folder that holds `part_A`, or the part itself.
+
+    For both parts as one data set it is the folder that holds them."""
 
     root: Path
-    part: Literal["A", "B"]
+    part: Literal["A", "B", "both"]
     halves: tuple[Literal["train", "test"], ...] = Field(("train", "test"), min_length=1, description="which to read")
 
 
 def build(params: Params) -> Pairs:
-    """Raises UserError when there is no folder of the part, or no image in it."""
-    pairs = [pair for split, half in _halves(params).items() for pair in _pairs(split, half)]
+    """Raises UserError when there is no folder of a part, or no image in it."""
+    if params.part == "both":
+        pairs = [pair._replace(id=f"{part}-{pair.id}", scene=part) for part in "AB" for pair in _pairs(params, part)]
+    else:
+        pairs = _pairs(params, params.part)
     return Pairs(pairs, read_dots, f"{params.root}: part {params.part}", LAYOUT)
 
 
@@ -63,21 +69,26 @@ def read_dots(path: Path, problems: list[Problem]) -> np.ndarray:
     return dots
 
 
-def _halves(params: Params) -> dict[str, Path]:
-    """The halves that exist, by split. Raises UserError when there are none."""
-    spellings = [params.root / f"part_{params.part}", params.root / f"part_{params.part}_final", params.root]
-    for part in spellings:
+def _pairs(params: Params, part: str) -> list[Pair]:
+    pairs = []
+    for split, half in _halves(params, part).items():
+        images = images_by_stem(half / "images", "IMG_*")
+        truths = {path.stem.removeprefix("GT_"): path for name in TRUTHS for path in (half / name).glob("GT_IMG_*.mat")}
+        pairs += pair_up(images, truths, split)
+    return pairs
+
+
+def _halves(params: Params, part: str) -> dict[str, Path]:
+    """The halves of a part that exist, by split. Raises UserError when there are none."""
+    spellings = [params.root / f"part_{part}", params.root / f"part_{part}_final"]
+    if params.part != "both":
+        spellings.append(params.root)
+    for folder in spellings:
         found: dict[str, Path] = {
-            split: part / HALVES[split] for split in params.halves if (part / HALVES[split]).is_dir()
+            split: folder / HALVES[split] for split in params.halves if (folder / HALVES[split]).is_dir()
         }
         if found:
             return found
-    looked = ", ".join(str(part) for part in spellings)
+    looked = ", ".join(str(folder) for folder in spellings)
     names = " or ".join(HALVES[split] for split in params.halves)
     raise UserError(f"no {names} in {looked}: download ShanghaiTech and set `root` to its folder")
-
-
-def _pairs(split: str, half: Path) -> list[Pair]:
-    images = images_by_stem(half / "images", "IMG_*")
-    truths = {path.stem.removeprefix("GT_"): path for name in TRUTHS for path in (half / name).glob("GT_IMG_*.mat")}
-    return pair_up(images, truths, split)

@@ -22,6 +22,7 @@ class Pair(NamedTuple):
     split: str | None
     image: Path | None
     truth: Path | None
+    scene: str = ""
 
 
 def pair_up(images: dict[str, Path], truths: dict[str, Path], split: str | None = None) -> list[Pair]:
@@ -58,7 +59,7 @@ class Pairs:
     def sample(self, pair: Pair, problems: list[Problem]) -> RawSample:
         """One sample of a whole pair. Raises UserError: the file of dots cannot be read."""
         assert pair.truth is not None
-        return RawSample(pair.id, pair.image, self.read_dots(pair.truth, problems), pair.split)
+        return RawSample(pair.id, pair.image, self.read_dots(pair.truth, problems), pair.split, scene=pair.scene)
 
     def _lone(self, pair: Pair) -> Problem:
         if pair.image is not None:
