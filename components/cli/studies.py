@@ -1,16 +1,11 @@
-"""What a person types: `dotfield studies`, `run`, `publish`, `check`, `kinds` and `data check`.
-
-All paths are relative to the project's root. What a command needs is imported when it runs, so that help is instant.
-Results go to standard output, errors to standard error."""
+"""`dotfield studies`, `run`, `publish` and `check`."""
 
 from __future__ import annotations
 
-import importlib.metadata
-import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -21,28 +16,7 @@ if TYPE_CHECKING:
     from components.workspace.layout import Layout
 
 
-def main() -> None:
-    """The command line. Exit codes: 0, done; 1, a bug, with its traceback; 2, a mistake that the user can mend, in one
-    line; 130, Ctrl-C; else that of DVC."""
-    from components.workspace.processes import call, exit_on_sigterm
-
-    exit_on_sigterm()
-    call("dotfield", dotfield)
-
-
-@click.group()
-@click.version_option(importlib.metadata.version("dotfield"), prog_name="dotfield")
-@click.option("--traceback", is_flag=True, help="Show the traceback of an error that would be one line.")
-def dotfield(traceback: bool) -> None:
-    """Train crowd counters together with the density maps they learn from."""
-    from components.workspace.processes import TRACEBACK, configure_logging
-
-    configure_logging()
-    if traceback:
-        os.environ[TRACEBACK] = "1"
-
-
-@dotfield.command()
+@click.command()
 def studies() -> None:
     """List the studies: name, experiments, runs (one for each seed), state, title."""
     from rich.console import Console
@@ -68,7 +42,7 @@ def studies() -> None:
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
-@dotfield.command()
+@click.command()
 @click.argument("study")
 def run(study: str) -> None:
     """Run what is stale of STUDY with DVC, then show its table."""
@@ -87,7 +61,7 @@ def run(study: str) -> None:
     click.echo(f"\n{dvc_output.keep_results(str(layout.pipeline_lock), pipeline)}\n\n{layout.summary.read_text()}")
 
 
-@dotfield.command("publish")
+@click.command("publish")
 @click.argument("study")
 def publish_study(study: str) -> None:
     """Publish what there is of STUDY so far, apart from DVC's outputs; experiments that were not run say so."""
@@ -96,7 +70,7 @@ def publish_study(study: str) -> None:
     click.echo(f"\n{preview(_layout(study))}")
 
 
-@dotfield.command("check")
+@click.command("check")
 @click.argument("study")
 def check_study(study: str) -> None:
     """Check every kind and option of STUDY, and list all mistakes at once; then, what raw data it misses."""
@@ -108,47 +82,6 @@ def check_study(study: str) -> None:
     click.echo(f"{layout.params}: no mistake found")
     for line in availability.missing(dvc_yaml.load(layout), str(layout.params)):
         click.echo(line)
-
-
-@dotfield.command("kinds")
-def list_kinds() -> None:
-    """List what can be chosen with `kind:` in a study."""
-    from components.config.plugins import FAMILIES, kinds
-
-    for family in FAMILIES:
-        click.echo(f"{family:12} {', '.join(kinds(family))}")
-
-
-@dotfield.group()
-def data() -> None:
-    """Look at raw data before a study uses it."""
-
-
-@data.command("check")
-@click.argument("path", type=click.Path(path_type=Path))
-@click.option("--kind", metavar="KIND", help="What it is; without it, guessed from the folder.")
-@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of that kind, as in a study.")
-def check_data(path: Path, kind: str | None, options: tuple[str, ...]) -> None:
-    """Print what is in the folder PATH, and everything that is wrong with it."""
-    from components.config.plugins import kinds
-    from components.data import inspect
-    from components.errors import UserError
-
-    if kind is not None and kind not in kinds("dataset"):
-        raise UserError(f"--kind {kind}: there is no such kind; kinds: {', '.join(kinds('dataset'))}")
-    for report in inspect.check(path, kind, dict(map(_option, options))):
-        click.echo(f"{report}\n")
-
-
-def _option(written: str) -> tuple[str, Any]:
-    import yaml
-
-    from components.errors import UserError
-
-    key, equals, value = written.partition("=")
-    if not equals:
-        raise UserError(f"--option {written}: write KEY=VALUE")
-    return key, yaml.safe_load(value)
 
 
 def _layouts() -> list[Layout]:
