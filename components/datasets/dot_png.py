@@ -35,6 +35,7 @@ LOSSY_TIFF = {"jpeg", "webp"}
 CHANNELS = ("red", "green", "blue")
 PURE = 128  # how much brighter than the others a channel of a pure colour is
 TOUCHING, TOGETHER = 0.15, 3  # the largest share of single pixels that touch by chance, and the largest group of them
+CODE = np.array([65536, 256, 1], np.int32)  # makes one number of the three of a colour
 NEIGHBOURS = np.ones((3, 3), bool)
 ENDS = (
     ("cell", "dots"),
@@ -146,7 +147,8 @@ def marked(params: Params, pixels: np.ndarray, doubt: str) -> np.ndarray:
 
 def _check_pure(pixels: np.ndarray) -> None:
     """Raises UserError: the ground is not black, or the marks are not of one colour that is pure."""
-    colours, numbers = np.unique(pixels.reshape(-1, 3), axis=0, return_counts=True)
+    codes, numbers = np.unique(pixels.astype(np.int32) @ CODE, return_counts=True)
+    colours = np.column_stack([codes // CODE[0], codes // CODE[1] % CODE[1], codes % CODE[1]])
     ground = colours[numbers.argmax()]
     if ground.any():
         raise UserError(f"its ground is {_name(ground)}, not black: set `colour` to that of the dots")
