@@ -86,6 +86,7 @@ def read(params: Params, labels: Labels, file: Path, images: Images, problems: l
             marks.faults.append(f"shapes[{number}]: {error}")
     if empty := sum(isinstance(each, dict) and not each.get("points") for each in content.shapes):
         problems.append(Problem(str(file), f"shapes without points: {empty}", "not counted: they mark nothing"))
+        marks.faults += [] if marks.dots else ["none of its shapes has a point"]
     remedy = "; mark people with points, or set `dots: boxes` where rectangles are people"
     size = (content.imageWidth, content.imageHeight)
     yield marks.entry(_image(file, content.imagePath, images), str(file), problems, size, remedy)
