@@ -35,6 +35,7 @@ LOSSY_TIFF = {"jpeg", "webp"}
 CHANNELS = ("red", "green", "blue")
 PURE = 128  # how much brighter than the others a channel of a pure colour is
 TOUCHING, TOGETHER = 0.15, 3  # the largest share of single pixels that touch by chance, and the largest group of them
+LARGE = 1.75  # times the median: a group of pixels that may be several dots
 CODE = np.array([65536, 256, 1], np.int32)  # makes one number of the three of a colour
 NEIGHBOURS = np.ones((3, 3), bool)
 ENDS = (
@@ -119,6 +120,9 @@ def read_dots(params: Params, path: Path, problems: list[Problem]) -> np.ndarray
             raise UserError(f"{what}: set `touching: groups` to count each group once, or `touching: pixels`")
         problems.append(Problem(str(path), what, "each pixel counts; set `touching: pixels` if that is right"))
     if as_groups:
+        if large := int((sizes > LARGE * np.median(sizes)).sum()) if number else 0:
+            what = f"{large} of its {number} groups of pixels are far larger than the others"
+            problems.append(Problem(str(path), what, "each counts once: look whether dots touch"))
         middles = ndimage.center_of_mass(marks, groups, range(1, number + 1))
         return np.array(middles, np.float64).reshape(-1, 2)[:, ::-1] + 0.5
     rows, columns = np.nonzero(marks)

@@ -161,7 +161,7 @@ def test_a_label_that_nothing_has_is_said_with_those_that_there_are(root: Path) 
     labelme(root / "more/b.json")
     dots, problems = read("labelme", root, labels=["head"])
     assert dots == {}
-    what = "nothing has the label 'head'; labels: 'Head ', 'car'"
+    what = "nothing has what `labels` names: 'head'; there are: 'Head ', 'car'"
     assert said(problems) == [("a.json", f"{what}: set `labels` to some of these")]
     dots, problems = read("labelme", root, labels=["head", "car"])
     assert dots == {"a": [[3, 4]], "more/b": []}
