@@ -75,7 +75,7 @@ class DotPng(Pairs):
         self.halves, self.root = halves, params.root
 
     def samples(self, problems: list[Problem]) -> Iterator[RawSample]:
-        folders = held_out_folders(pair.id for pair in self.pairs)
+        folders = held_out_folders(_names(self.root, self.pairs))
         if folders and not self.halves:
             problems.append(undeclared_halves(self.root, folders))
         yield from super().samples(problems)
@@ -101,7 +101,7 @@ def recognise(root: Path) -> list[dict[str, Any]]:
     for image, dots in ENDS:
         pairs = [pair for pair in _pairs(Params(root=root, image=image, dots=dots)) if pair.image and pair.truth]
         if pairs:
-            folders = held_out_folders(pair.id for pair in pairs)
+            folders = held_out_folders(_names(root, pairs))
             ends = {} if image == "cell" else {"image": image, "dots": dots}
             return [ends | ({"halves": folders} if folders else {})]
     return []
@@ -112,21 +112,33 @@ def read_dots(params: Params, path: Path, problems: list[Problem]) -> np.ndarray
     marks = marked(params, *_open(path))
     groups, number = ndimage.label(marks, NEIGHBOURS)
     sizes = np.bincount(groups.ravel())[1:]
-    as_groups = params.threshold is not None or params.touching == "groups"
-    touching = int(sizes[sizes > 1].sum())
-    if touching and not as_groups and params.touching is None:
-        what = f"{touching} of its {int(sizes.sum())} marked pixels touch another, in {int((sizes > 1).sum())} groups"
-        if touching > TOUCHING * sizes.sum() or sizes.max() > TOGETHER:
-            raise UserError(f"{what}: set `touching: groups` to count each group once, or `touching: pixels`")
-        problems.append(Problem(str(path), what, "each pixel counts; set `touching: pixels` if that is right"))
-    if as_groups:
-        if large := int((sizes > LARGE * np.median(sizes)).sum()) if number else 0:
-            what = f"{large} of its {number} groups of pixels are far larger than the others"
-            problems.append(Problem(str(path), what, "each counts once: look whether dots touch"))
+    if params.touching == "groups" or (params.touching is None and params.threshold is not None):
+        _check_groups(sizes, str(path), problems)
         middles = ndimage.center_of_mass(marks, groups, range(1, number + 1))
         return np.array(middles, np.float64).reshape(-1, 2)[:, ::-1] + 0.5
+    if params.touching is None:
+        _check_pixels(sizes, str(path), problems)
     rows, columns = np.nonzero(marks)
     return np.column_stack([columns, rows]) + 0.5
+
+
+def _check_pixels(sizes: np.ndarray, file: str, problems: list[Problem]) -> None:
+    """Name pixels that touch, by the sizes of their groups. Raises UserError: more than do so by chance."""
+    touching, together = int(sizes[sizes > 1].sum()), int((sizes > 1).sum())
+    if not touching:
+        return
+    what = f"{touching} of its {int(sizes.sum())} marked pixels touch another, in {together} groups"
+    if touching > TOUCHING * sizes.sum() or sizes.max() > TOGETHER:
+        raise UserError(f"{what}: set `touching: groups` to count each group once, or `touching: pixels`")
+    problems.append(Problem(file, what, "each pixel counts; set `touching: pixels` if that is right"))
+
+
+def _check_groups(sizes: np.ndarray, file: str, problems: list[Problem]) -> None:
+    """Name groups that are so large that they may be several dots."""
+    large = int((sizes > LARGE * np.median(sizes)).sum()) if len(sizes) else 0
+    if large:
+        what = f"{large} of its {len(sizes)} groups of pixels are far larger than the others"
+        problems.append(Problem(file, what, "each counts once: look whether dots touch"))
 
 
 def marked(params: Params, pixels: np.ndarray, doubt: str) -> np.ndarray:
@@ -199,6 +211,11 @@ def _pairs(params: Params) -> list[Pair]:
     }
     whole = {name: [*paths, *truths.get(name, [])[1:]] for name, paths in images.items() if paths}
     return pair_up(whole, {name: paths[0] for name, paths in truths.items()})
+
+
+def _names(root: Path, pairs: list[Pair]) -> list[str]:
+    """The paths of images from the root."""
+    return [pair.image.relative_to(root).as_posix() for pair in pairs if pair.image]
 
 
 def _any_path(pair: Pair) -> Path | None:

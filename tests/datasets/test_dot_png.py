@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from components.config import plugins
-from tests.own_data import read, said
+from tests.own_data import read, said, splits
 
 RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)
 HEIGHT, WIDTH = 12, 16
@@ -123,6 +123,16 @@ def test_names_may_be_patterns(tmp_path: Path) -> None:
     picture(tmp_path / "images/7.png")
     save(tmp_path, drawn((3, 3, RED)), "dots/7_gt.png")
     assert read("dot_png", tmp_path, image="images/{}.png", dots="dots/{}_gt.png") == ({"7": [[3.5, 3.5]]}, [])
+
+
+def test_halves_are_folders_of_images_whatever_the_pattern(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        picture(tmp_path / f"images/{split}/7.png")
+        save(tmp_path, drawn((3, 3, RED)), f"dots/{split}/7.png")
+    (tmp_path / "1cell.png").unlink()
+    (found,) = plugins.recognise(tmp_path)
+    assert found.options["halves"] == {"train": "images/train", "test": "images/test"}
+    assert splits("dot_png", tmp_path, **found.options) == ({"test/7": "test", "train/7": "train"}, [])
 
 
 @pytest.mark.parametrize(("image", "dots"), [("7.jpg", "7dots.png"), ("7.png", "7_dots.png")])
