@@ -113,6 +113,14 @@ def test_images_of_one_name_are_found_in_the_folder_of_their_half(tmp_path: Path
     assert splits("points", tmp_path, halves=halves) == ({"test/a.jpg": "test", "train/a.jpg": "train"}, [])
 
 
+def test_beside_a_held_out_file_the_others_list_training_images(root: Path) -> None:
+    (root / "dots.csv").write_text(f"image,x,y\n{TRAIN},1,2\n")
+    (root / "held_out.csv").write_text(f"image,x,y\n{TEST},1,2\n")
+    assert splits("points", root, halves={"test": "held_out.csv"}) == ({TEST: "test", TRAIN: None}, [])
+    by_id, problems = splits("points", root, halves={"train": "dots.csv", "test": "held_out.csv"})
+    assert (by_id, problems) == ({TEST: "test", TRAIN: "train"}, [])
+
+
 def test_subsets_of_cvat_are_halves_and_tell_images_of_one_name_apart(tmp_path: Path) -> None:
     images = []
     for number, subset in enumerate(("Train", "Validation")):

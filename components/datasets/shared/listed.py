@@ -147,13 +147,16 @@ def known_size(size: tuple[Any, Any] | None) -> tuple[float, float] | None:
 def find_sources(params: Params, names: Names, *suffixes: str) -> list[Source]:
     """The files with dots: the given ones, or those in the root, in its folder `annotations`, or else anywhere in it.
 
-    Raises UserError: none, or several that list the same images."""
+    Beside files of held-out halves, others list training images where no training half is given. Raises UserError:
+    none, or several that list the same images."""
     halves = resolve_halves(params.root, params.halves)
     by_half = [Source(path, split) for split, path in halves.items() if path.is_file()]
     if by_half and params.annotations is not None:
         raise UserError(f"{params.root}: set `annotations`, or files in `halves`, not both")
     if by_half:
-        return by_half
+        half = [source.file for source in by_half]
+        rest = [file for file in annotation_files(params.root, *suffixes) if file not in half and "train" not in halves]
+        return [*by_half, *(Source(file) for file in _of_kind(rest, names))]
     if params.annotations is not None:
         return [Source(file) for file in _given(params.annotations, suffixes)]
     found = annotation_files(params.root, *suffixes)
@@ -271,9 +274,8 @@ class Listed:
 
     def _near(self, entry: Entry) -> list[str]:
         """Where an image of a name that several have lies first of all: beside its file, or in its half."""
-        root = self.images.root
-        file = Path(entry.where.removeprefix(f"{root}/"))
-        beside = [] if file.is_absolute() or file.parent == Path() else [file.parent.as_posix()]
+        root, folder = self.images.root, Path(entry.where).parent
+        beside = [folder.relative_to(root).as_posix()] if root in folder.parents else []
         half = [str(each) for each in self._folders if entry.split and folder_split(each.name) == entry.split]
         return [*beside, *half]
 
