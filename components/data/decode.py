@@ -5,10 +5,10 @@ Raw files are untrusted."""
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -46,14 +46,16 @@ def preprocess(image: Path | np.ndarray, longest_side: int | None) -> np.ndarray
     return np.asarray(resize_to_longest_side(Image.fromarray(image), longest_side)[0])
 
 
-def read_image(path: Path) -> Image.Image:
-    """An image file as RGB with 8 bits, turned as its EXIF orientation says.
+def read_image(file: Path | BinaryIO, name: str | None = None) -> Image.Image:
+    """An image file as RGB with 8 bits, turned as its EXIF orientation says; what is transparent becomes white.
 
-    Raises UserError: what cannot be decoded, has 32 bits a pixel, or is larger than Pillow's bound on pixels (a
-    decompression bomb)."""
+    Errors call it by its path, or by `name`. Raises UserError: what cannot be decoded, has 32 bits a pixel, or is
+    larger than Pillow's bound on pixels (a decompression bomb)."""
+    path = name or file
     try:
-        as_error = warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning)
-        with as_error, Image.open(path) as image:
+        with Image.open(file) as image:
+            if Image.MAX_IMAGE_PIXELS and image.width * image.height > Image.MAX_IMAGE_PIXELS:
+                raise Image.DecompressionBombError
             upright = ImageOps.exif_transpose(image)
     except Exception as error:  # a damaged file fails in Pillow's decoders with errors of any type
         raise UserError(f"{path}: cannot be decoded ({type(error).__name__})") from None
@@ -63,16 +65,22 @@ def read_image(path: Path) -> Image.Image:
         )
     if upright.mode.startswith("I;16"):  # converted as it stands, all above 255 of 65,535 would be white
         upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+    if upright.has_transparency_data:
+        opaque = upright.convert("RGBA")
+        upright = Image.alpha_composite(Image.new("RGBA", opaque.size, "white"), opaque)
     return upright.convert("RGB")
 
 
 def resize_to_longest_side(image: Image.Image, longest_side: int | None) -> tuple[Image.Image, float]:
     """The image with no side above `longest_side`, and the scale; a smaller image is not enlarged."""
-    scale = min(1.0, longest_side / max(image.size)) if longest_side else 1.0
-    if scale == 1.0:
-        return image, scale
-    width, height = (max(1, round(side * scale)) for side in image.size)
-    return image.resize((width, height), Image.Resampling.LANCZOS), scale
+    size, scale = scaled_size(image.size, longest_side)
+    return (image if size == image.size else image.resize(size, Image.Resampling.LANCZOS)), scale
+
+
+def scaled_size(size: tuple[int, int], longest_side: int | None) -> tuple[tuple[int, int], float]:
+    """The (width, height) of an image of `size` with no side above `longest_side`, and the scale, at most 1."""
+    scale = min(1.0, longest_side / max(size)) if longest_side else 1.0
+    return (max(1, round(size[0] * scale)), max(1, round(size[1] * scale))), scale
 
 
 def prepare_images(dataset: Dataset, longest_side: int | None, problems: list[Problem]) -> Iterator[PreparedImage]:
