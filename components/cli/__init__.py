@@ -10,7 +10,7 @@ import os
 
 import click
 
-from components.cli import count, data, kinds, studies
+from components.cli import count, data, doctor, kinds, studies
 
 
 def main() -> None:
@@ -42,5 +42,6 @@ for command in (
     count.count,
     kinds.list_kinds,
     data.data,
+    doctor.doctor,
 ):
     dotfield.add_command(command)
