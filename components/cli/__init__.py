@@ -10,7 +10,7 @@ import os
 
 import click
 
-from components.cli import count, data, doctor, kinds, studies
+from components.cli import compare, count, data, doctor, kinds, studies
 
 
 def main() -> None:
@@ -39,6 +39,7 @@ for command in (
     studies.run,
     studies.publish_study,
     studies.check_study,
+    compare.compare,
     count.count,
     kinds.list_kinds,
     data.data,
