@@ -39,6 +39,7 @@ for command in (
     studies.run,
     studies.publish_study,
     studies.check_study,
+    studies.apply_best,
     compare.compare,
     count.count,
     kinds.list_kinds,
