@@ -41,7 +41,7 @@ class Mall:
 
     def __init__(self, root: Path) -> None:
         images = images_by_stem(root / "frames", "seq_*")
-        self.frames = [images[name] for name in sorted(images, key=natural) if _number(name)]
+        self.frames = [images[name][0] for name in sorted(images, key=natural) if _number(name)]
         truths = [root / name for name in TRUTHS if (root / name).is_file()]
         if not self.frames or not truths:
             raise UserError(f"{root} is not Mall: looked for {LAYOUT}")
@@ -60,6 +60,11 @@ class Mall:
         except UserError as error:
             problems.append(Problem(str(file), str(error), "all frames are left out"))
             return
+        there = {_number(image.stem) for image in self.frames}
+        absent = [str(number) for number in range(1, len(frames) + 1) if number not in there]
+        if absent:
+            what = f"{len(absent)} of its {len(frames)} frames have no image: {', '.join(absent[:5])}"
+            problems.append(Problem(str(self.truth), what, "left out"))
         for image in self.frames:
             number = _number(image.stem)
             try:
