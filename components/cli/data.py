@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from components.config.options import Choice
 
 
 @click.group()
@@ -17,16 +21,28 @@ def data() -> None:
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--kind", metavar="KIND", help="What it is; without it, guessed from the folder.")
 @click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of that kind, as in a study.")
-def check_data(path: Path, kind: str | None, options: tuple[str, ...]) -> None:
+@click.option("--json", "as_json", is_flag=True, help="For programs: every problem with a stable id of its kind.")
+@click.option("--strict", is_flag=True, help="Exit with code 1 where an image or a dot is lost.")
+def check_data(path: Path, kind: str | None, options: tuple[str, ...], as_json: bool, strict: bool) -> None:
     """Print what is in the folder PATH, and everything that is wrong with it."""
+    from components.data import inspect
+    from components.data.report import markdown
+
+    reports = [inspect.report_of(source, str(path)) for source in _sources(path, kind, options)]
+    click.echo(inspect.as_json(path, reports) if as_json else "".join(f"{markdown(each)}\n\n" for each in reports))
+    if strict and any(problem["lost"] for report in reports for problem in report["problems"]):
+        sys.exit(1)
+
+
+def _sources(path: Path, kind: str | None, options: tuple[str, ...]) -> list[Choice]:
+    """The data sets of a folder. Raises UserError: see `inspect.sources`, or there is no such kind."""
     from components.config.plugins import kinds
     from components.data import inspect
     from components.errors import UserError
 
     if kind is not None and kind not in kinds("dataset"):
         raise UserError(f"--kind {kind}: there is no such kind; kinds: {', '.join(kinds('dataset'))}")
-    for report in inspect.check(path, kind, dict(map(_option, options))):
-        click.echo(f"{report}\n")
+    return inspect.sources(path, kind, dict(map(_option, options)))
 
 
 def _option(written: str) -> tuple[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from components.config.options import Choice, Options, check
 from components.errors import UserError
@@ -49,6 +49,20 @@ def how_to_obtain(kind: str) -> str:
     if not hasattr(module, "FROM"):
         return "set it to the one that holds the data set"
     return f"it must hold {module.LAYOUT}; get the data set from {module.FROM}, or set root to where it lies"
+
+
+class SplitOrigin(NamedTuple):
+    """Whose the splits are that a data set has: "published" or "given", and a sentence where there is more to say."""
+
+    whose: str
+    note: str
+
+
+def split_origin(kind: str) -> SplitOrigin:
+    """Whose the splits of a kind of data set are."""
+    module = _module("dataset", kind)
+    note = getattr(module, "SPLITS", "")
+    return SplitOrigin("published" if hasattr(module, "FROM") and not note else "given", note)
 
 
 def build(family: str, kind: str, options: Options, **context: Any) -> Any:

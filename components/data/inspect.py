@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +11,16 @@ from tqdm import tqdm
 
 from components.config import plugins
 from components.config.options import Choice
+from components.config.study import Split
 from components.crowd import Problem
 from components.data.decode import prepare_images
 from components.data.manifest import manifest_rows
-from components.data.report import markdown, none_usable, report_contents
-from components.data.split import DROPPED, duplicate_problems, published_splits
+from components.data.report import Counted, none_usable, report_contents
+from components.data.split import DROPPED, copy_problems, published_splits
 from components.errors import UserError
 
 UNSPLIT = "the whole set"
-
-
-def check(folder: Path, kind: str | None, options: dict[str, Any]) -> Iterator[str]:
-    """The report, in Markdown, of every data set in a folder; `options` go before those that are guessed.
-
-    Raises UserError: no such folder, no or several kinds that it may be, wrong options, no usable image."""
-    for source in sources(folder, kind, options):
-        yield markdown(report_of(source, str(folder)))
+SCHEMA = 1  # of the JSON: grows with what programs that read it have to know
 
 
 def sources(folder: Path, kind: str | None, options: dict[str, Any]) -> list[Choice]:
@@ -45,23 +39,39 @@ def sources(folder: Path, kind: str | None, options: dict[str, Any]) -> list[Cho
 
 
 def report_of(source: Choice, where: str) -> dict[str, Any]:
-    """The report of one data set as plain data."""
+    """The report of one data set as plain data; besides what a prepared one has, its `source` as a study names it."""
     dataset = plugins.build("dataset", source.kind, plugins.resolve("dataset", source, where))
     problems: list[Problem] = []
-    images = tqdm(prepare_images(dataset, None, problems), source.kind, len(dataset), unit=" images", disable=None)
-    rows, published = manifest_rows((image, None) for image in images)
+    counted = Counted(dataset)
+    images = tqdm(prepare_images(counted, None, problems), source.kind, len(dataset), unit=" images", disable=None)
+    rows, published, copies = manifest_rows((image, None) for image in images)
     if not rows:
         raise none_usable(where, len(dataset), problems)
-    ids, groups = [row["id"] for row in rows], [row["group"] for row in rows]
-    splits = published_splits(published, groups) if any(published) else [UNSPLIT] * len(rows)
-    problems += duplicate_problems(ids, groups, splits)
+    splits = published_splits(published, copies, Split()) if any(published) else [UNSPLIT] * len(rows)
+    problems += copy_problems([row["id"] for row in rows], published, copies, splits)
     settled = [row | {"split": split} for row, split in zip(rows, splits, strict=True) if split != DROPPED]
-    return report_contents(f"Data in {where}", settled, problems, _notes(source, any(published), rows))
+    notes = _notes(source, any(published), rows)
+    return {"source": source.model_dump()} | report_contents(
+        f"Data in {where}", settled, counted.raw(), problems, notes
+    )
+
+
+def as_json(path: Path, reports: list[dict[str, Any]]) -> str:
+    """All reports of a folder for programs. `splits` says of each half what its raw data holds and what is kept."""
+    sets = []
+    for report in reports:
+        halves = {half: {"raw": raw, "kept": report["splits"].get(half)} for half, raw in report["raw"].items()}
+        sets.append(report | {"splits": halves, "lost": any(problem["lost"] for problem in report["problems"])})
+    for each in sets:
+        del each["raw"], each["title"]
+    return json.dumps({"schema": SCHEMA, "path": str(path), "data_sets": sets}, indent=2, ensure_ascii=False)
 
 
 def _notes(source: Choice, published: bool, rows: list[dict[str, Any]]) -> list[str]:
     written = yaml.safe_dump(source.model_dump(), default_flow_style=True, sort_keys=False, width=10_000).strip()
-    splits = "Its splits are the published ones." if published else "No train/test split; the study makes one."
+    origin = plugins.split_origin(source.kind)
+    own = origin.note or f"Its splits are the {origin.whose} ones."
+    splits = own if published else "No train/test split; the study makes one."
     sizes = {(row["width"], row["height"]) for row in rows}
-    several = "Its images have several sizes: set `training.crop`, or `training.batch_size: 1`."
-    return [f"In a study: `source: {written}`", splits, *([several] if len(sizes) > 1 else [])]
+    several = ["Its images have several sizes: set `training.crop`, or `training.batch_size: 1`."]
+    return [f"In a study: `source: {written}`", splits, *(several if len(sizes) > 1 else [])]
