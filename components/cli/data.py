@@ -34,6 +34,30 @@ def check_data(path: Path, kind: str | None, options: tuple[str, ...], as_json: 
         sys.exit(1)
 
 
+@data.command("show")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default="sheet.png", show_default=True)
+@click.option("--images", type=click.IntRange(1, 400), default=12, show_default=True, help="How many to show at most.")
+@click.option("--kind", metavar="KIND", help="What it is; without it, guessed from the folder.")
+@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of that kind, as in a study.")
+def show_data(path: Path, out: Path, images: int, kind: str | None, options: tuple[str, ...]) -> None:
+    """Draw a sheet of the pictures in the folder PATH with their dots: the oddest and the most crowded first.
+
+    Where the folder holds several data sets, each has a sheet of its own, named after the first with a number."""
+    from components.config import plugins
+    from components.data import sheet
+    from components.errors import UserError
+
+    if out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise UserError(f"--out {out}: must end with .png or .jpg")
+    for number, source in enumerate(_sources(path, kind, options)):
+        dataset = plugins.build("dataset", source.kind, plugins.resolve("dataset", source, str(path)))
+        file = out.with_stem(f"{out.stem}-{number + 1}") if number else out
+        file.parent.mkdir(parents=True, exist_ok=True)
+        sheet.draw_sheet(dataset, str(path), images).save(file, quality=90)
+        click.echo(file)
+
+
 def _sources(path: Path, kind: str | None, options: tuple[str, ...]) -> list[Choice]:
     """The data sets of a folder. Raises UserError: see `inspect.sources`, or there is no such kind."""
     from components.config.plugins import kinds
