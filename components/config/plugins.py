@@ -33,8 +33,14 @@ def resolve(family: str, choice: Choice, where: str, preset: str = "stable") -> 
     """The options of a kind, checked. Raises UserError: an unknown kind, or what its `Params` refuses."""
     if choice.kind not in kinds(family):
         raise UserError(f"{where}: there is no {family} {choice.kind!r}; kinds: {', '.join(kinds(family))}")
-    schema, presets = options(family, choice.kind), getattr(_module(family, choice.kind), "PRESETS", {})
-    return check(schema, _merge(_defaults(schema), presets.get(preset, {}), choice.options), where)
+    values = _merge(default_options(family, choice.kind, preset), choice.options)
+    return check(options(family, choice.kind), values, where)
+
+
+def default_options(family: str, kind: str, preset: str) -> dict[str, Any]:
+    """What the options of a kind are where the user writes nothing; without those that have no default."""
+    presets = getattr(_module(family, kind), "PRESETS", {})
+    return _merge(_defaults(options(family, kind)), presets.get(preset, {}))
 
 
 def options(family: str, kind: str) -> type[Options]:
