@@ -28,7 +28,8 @@ def check_data(path: Path, kind: str | None, options: tuple[str, ...], as_json: 
     from components.data import inspect
     from components.data.report import markdown
 
-    reports = [inspect.report_of(source, str(path)) for source in _sources(path, kind, options)]
+    sets = [inspect.inspect(source, str(path)) for source in folder_sources(path, kind, options)]
+    reports = [inspect.report_of(found, str(path)) for found in sets]
     click.echo(inspect.as_json(path, reports) if as_json else "".join(f"{markdown(each)}\n\n" for each in reports))
     if strict and any(problem["lost"] for report in reports for problem in report["problems"]):
         sys.exit(1)
@@ -50,7 +51,7 @@ def show_data(path: Path, out: Path, images: int, kind: str | None, options: tup
 
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise UserError(f"--out {out}: must end with .png or .jpg")
-    for number, source in enumerate(_sources(path, kind, options)):
+    for number, source in enumerate(folder_sources(path, kind, options)):
         dataset = plugins.build("dataset", source.kind, plugins.resolve("dataset", source, str(path)))
         file = out.with_stem(f"{out.stem}-{number + 1}") if number else out
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +59,7 @@ def show_data(path: Path, out: Path, images: int, kind: str | None, options: tup
         click.echo(file)
 
 
-def _sources(path: Path, kind: str | None, options: tuple[str, ...]) -> list[Choice]:
+def folder_sources(path: Path, kind: str | None, options: tuple[str, ...]) -> list[Choice]:
     """The data sets of a folder. Raises UserError: see `inspect.sources`, or there is no such kind."""
     from components.config.plugins import kinds
     from components.data import inspect

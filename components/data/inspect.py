@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import yaml
+from scipy.spatial import KDTree
 from tqdm import tqdm
 
 from components.config import plugins
@@ -14,7 +16,7 @@ from components.config.options import Choice
 from components.config.study import Split
 from components.crowd import Problem
 from components.data.decode import prepare_images
-from components.data.manifest import manifest_rows
+from components.data.manifest import Rows, manifest_rows
 from components.data.report import Counted, none_usable, report_contents
 from components.data.split import DROPPED, copy_problems, published_splits
 from components.errors import UserError
@@ -35,11 +37,22 @@ def sources(folder: Path, kind: str | None, options: dict[str, Any]) -> list[Cho
         known = ", ".join(plugins.kinds("dataset"))
         raise UserError(f"{folder}: looks like no kind of data set; choose one with --kind: {known}")
     guessed = found or [Choice.model_validate({"kind": kind})]
-    return [Choice.model_validate({"root": str(folder)} | source.model_dump() | options) for source in guessed]
+    every = [Choice.model_validate({"root": str(folder)} | source.model_dump() | options) for source in guessed]
+    return [source for number, source in enumerate(every) if source not in every[:number]]  # options may name one part
 
 
-def report_of(source: Choice, where: str) -> dict[str, Any]:
-    """The report of one data set as plain data; besides what a prepared one has, its `source` as a study names it."""
+class Inspected(NamedTuple):
+    """What is in one data set: `rows` are those of a manifest, with the split that the data set itself settles."""
+
+    source: Choice
+    rows: Rows
+    raw: dict[str, dict[str, int]]
+    problems: list[Problem]
+    published: bool  # whether the data set has splits of its own
+
+
+def inspect(source: Choice, where: str) -> Inspected:
+    """Read one data set as the prepare stage does. Raises UserError: its options, no usable image."""
     dataset = plugins.build("dataset", source.kind, plugins.resolve("dataset", source, where))
     problems: list[Problem] = []
     counted = Counted(dataset)
@@ -50,10 +63,21 @@ def report_of(source: Choice, where: str) -> dict[str, Any]:
     splits = published_splits(published, copies, Split()) if any(published) else [UNSPLIT] * len(rows)
     problems += copy_problems([row["id"] for row in rows], published, copies, splits)
     settled = [row | {"split": split} for row, split in zip(rows, splits, strict=True) if split != DROPPED]
-    notes = _notes(source, any(published), rows)
-    return {"source": source.model_dump()} | report_contents(
-        f"Data in {where}", settled, counted.raw(), problems, notes
-    )
+    return Inspected(source, settled, counted.raw(), problems, any(published))
+
+
+def report_of(found: Inspected, where: str) -> dict[str, Any]:
+    """The report of one data set as plain data; besides what a prepared one has, its `source` as a study names it."""
+    contents = report_contents(f"Data in {where}", found.rows, found.raw, found.problems, _notes(found))
+    return {"source": found.source.model_dump()} | contents
+
+
+def nearest_distances(dots: np.ndarray) -> np.ndarray:
+    """The distance of each dot (N, 2) to the nearest other one, (N,); none for fewer than two dots."""
+    if len(dots) < 2:
+        return np.empty(0)
+    distances: np.ndarray = KDTree(dots).query(dots, 2)[0][:, 1]
+    return distances
 
 
 def as_json(path: Path, reports: list[dict[str, Any]]) -> str:
@@ -67,11 +91,15 @@ def as_json(path: Path, reports: list[dict[str, Any]]) -> str:
     return json.dumps({"schema": SCHEMA, "path": str(path), "data_sets": sets}, indent=2, ensure_ascii=False)
 
 
-def _notes(source: Choice, published: bool, rows: list[dict[str, Any]]) -> list[str]:
-    written = yaml.safe_dump(source.model_dump(), default_flow_style=True, sort_keys=False, width=10_000).strip()
-    origin = plugins.split_origin(source.kind)
+def _notes(found: Inspected) -> list[str]:
+    origin = plugins.split_origin(found.source.kind)
     own = origin.note or f"Its splits are the {origin.whose} ones."
-    splits = own if published else "No train/test split; the study makes one."
-    sizes = {(row["width"], row["height"]) for row in rows}
+    splits = own if found.published else "No train/test split; the study makes one."
+    sizes = {(row["width"], row["height"]) for row in found.rows}
     several = ["Its images have several sizes: set `training.crop`, or `training.batch_size: 1`."]
-    return [f"In a study: `source: {written}`", splits, *(several if len(sizes) > 1 else [])]
+    return [f"In a study: `source: {in_yaml(found.source)}`", splits, *(several if len(sizes) > 1 else [])]
+
+
+def in_yaml(source: Choice) -> str:
+    """A data set as it is written in a study, on one line."""
+    return yaml.safe_dump(source.model_dump(), default_flow_style=True, sort_keys=False, width=10_000).strip()

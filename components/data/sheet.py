@@ -11,10 +11,10 @@ from typing import NamedTuple
 import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from scipy.spatial import KDTree
 
 from components.crowd import Dataset, Problem, RawSample
 from components.data.decode import prepare_images, sample_name
+from components.data.inspect import nearest_distances
 from components.data.report import none_usable
 
 COLUMNS, TILE, CAPTION, MARGIN = 4, (460, 345), 58, 20  # pixels of the sheet
@@ -118,10 +118,7 @@ def _tile(picture: Picture) -> Image.Image:
 
 def _radii(dots: np.ndarray) -> np.ndarray:
     """How large each dot (N, 2) is drawn, in pixels of a tile that is still oversampled: neighbours hardly touch."""
-    if len(dots) < 2:
-        return np.full(len(dots), LARGEST)
-    nearest: np.ndarray = KDTree(dots).query(dots, 2)[0][:, 1]
-    return (0.35 * nearest).clip(SMALLEST, LARGEST)
+    return (0.35 * nearest_distances(dots)).clip(SMALLEST, LARGEST) if len(dots) > 1 else np.full(len(dots), LARGEST)
 
 
 def _dropped(picture: Picture) -> np.ndarray:
