@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
+from PIL import Image
 from scipy.spatial import KDTree
 from tqdm import tqdm
 
@@ -35,10 +36,24 @@ def sources(folder: Path, kind: str | None, options: dict[str, Any]) -> list[Cho
         raise UserError(f"{folder}: may be {' or '.join(names)}; choose one with --kind")
     if not found and kind is None:
         known = ", ".join(plugins.kinds("dataset"))
-        raise UserError(f"{folder}: looks like no kind of data set; choose one with --kind: {known}")
+        raise UserError(f"{folder}: {_what_else(folder)}; choose one with --kind: {known}")
     guessed = found or [Choice.model_validate({"kind": kind})]
     every = [Choice.model_validate({"root": str(folder)} | source.model_dump() | options) for source in guessed]
     return [source for number, source in enumerate(every) if source not in every[:number]]  # options may name one part
+
+
+def _what_else(folder: Path) -> str:
+    """What a folder is that is no kind of data set: in particular, pictures that nobody has labelled yet."""
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
+    images = [path for path in files if path.suffix.lower() in Image.registered_extensions()]
+    others = sorted({path.suffix or path.name for path in files} - {path.suffix for path in images})
+    if not images:
+        return "looks like no kind of data set: it holds no image"
+    if not others:
+        return f"is unlabelled: it holds {len(images)} images and nothing that says where people are; label them first"
+    return (
+        f"looks like no kind of data set: nothing in its files ({', '.join(others[:5])}) names its {len(images)} images"
+    )
 
 
 class Inspected(NamedTuple):

@@ -119,7 +119,7 @@ def test_mistakes_are_one_line_and_exit_code_2(check, tmp_path: Path) -> None:
     (useless / "annotations.xml").write_text("<annotations><image>")
     for words, said in (
         ([nowhere], f"{nowhere}: there is no such folder"),
-        ([empty], f"{empty}: looks like no kind of data set; choose one with --kind: coco, cvat"),
+        ([empty], f"{empty}: looks like no kind of data set: it holds no image; choose one with --kind: coco, cvat"),
         ([empty, "--kind", "mall"], f"{empty} is not Mall: looked for frames/seq_*.jpg"),
         ([both], f"{both}: may be cvat or points; choose one with --kind"),
         ([both, "--kind", "cvat", "--option", "label"], "--option label: write KEY=VALUE"),
@@ -160,3 +160,13 @@ def test_strict_ends_with_1_only_where_something_is_lost(check, tmp_path: Path) 
     assert check(root)[0] == 0
     code, out, err = check(root, "--strict")
     assert (code, "## Problems (2)" in out, err) == (1, True, "")
+
+
+def test_a_folder_of_pictures_alone_is_said_to_be_unlabelled(check, tmp_path: Path) -> None:
+    for number in range(3):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{number}.JPG", "JPEG")
+    code, _, err = check(tmp_path)
+    assert code == 2
+    assert "is unlabelled: it holds 3 images and nothing that says where people are; label them first" in err
+    (tmp_path / "notes.txt").write_text("rainy")
+    assert "nothing in its files (.txt) names its 3 images" in check(tmp_path)[2]
