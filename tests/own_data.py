@@ -31,3 +31,11 @@ def read(kind: str, root: Path, **options: object) -> tuple[dict[str, list], lis
 
 def said(problems: list[Problem]) -> list[tuple[str, str]]:
     return [(Path(problem.file).name, problem.what) for problem in problems]
+
+
+def splits(kind: str, root: Path, **options: object) -> tuple[dict[str, str | None], list[Problem]]:
+    """Published splits by the image's id, and the problems."""
+    choice = Choice.model_validate({"kind": kind, "root": str(root)} | options)
+    dataset = plugins.build("dataset", kind, plugins.resolve("dataset", choice, "test"))
+    problems: list[Problem] = []
+    return {sample.id: sample.split for sample in dataset.samples(problems)}, problems

@@ -12,7 +12,7 @@ import numpy as np
 
 from components.config.options import Options
 from components.crowd import SPLITS, Problem
-from components.datasets.shared.files import images_by_stem
+from components.datasets.shared.files import images_by_stem, read_text
 from components.datasets.shared.mat import as_dots
 from components.datasets.shared.pairs import Pair, Pairs, pair_up
 from components.errors import UserError
@@ -43,10 +43,7 @@ def recognise(root: Path) -> list[dict[str, Any]]:
 
 def read_dots(path: Path, problems: list[Problem]) -> np.ndarray:
     """Dots (N, 2) float64 of one file. Raises UserError: not text, or a line that is none, and which."""
-    try:
-        lines = path.read_text().splitlines()
-    except UnicodeDecodeError:
-        raise UserError("is not text") from None
+    lines = read_text(path).splitlines()
     return as_dots([_dot(number, line) for number, line in enumerate(lines, 1)], "the file")
 
 

@@ -1,106 +1,225 @@
 """Label Studio's JSON export: a list of tasks whose keypoints are percent of the image's width and height.
 
-Names of images come back as Label Studio serves them: `/data/upload/1/4f0e12ab-IMAGE.jpg`, or
-`/data/local-files/?d=FOLDER/IMAGE.jpg`. Where several people annotated a task,
-the first annotation that was not cancelled counts."""
+Also JSON-MIN, and the exports of before version 1.0 ("completions"). Names of images come back as Label Studio serves
+them: `/data/upload/1/4f0e12ab-IMAGE.jpg`, or `/data/local-files/?d=FOLDER/IMAGE.jpg`. Where several people annotated a
+task, or an image was imported twice, the first annotation that was not cancelled counts. With `dots: boxes` each
+rectangle gives a dot at its centre too."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from functools import partial
+from math import isfinite
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 
 from components.crowd import Problem
 from components.datasets.shared import json_records
-from components.datasets.shared.files import IMAGES, annotation_file, annotation_files
-from components.datasets.shared.listed import Entry, LabelledParams, Listed
+from components.datasets.shared.files import IMAGES, Images
+from components.datasets.shared.listed import (
+    Entry,
+    Labels,
+    Listed,
+    Marks,
+    ShapeParams,
+    find_sources,
+    recognise_files,
+)
 from components.errors import UserError
 
 UPLOADED = re.compile(r"^[0-9a-f]{8}-(?=.)")  # what Label Studio puts before the name of an uploaded file
+POINTS, BOXES = ("keypointlabels", "keypoint"), ("rectanglelabels", "rectangle")
+REMEDY = "; mark people with keypoints, or set `dots: boxes` where rectangles are people"
 
 
-class Params(LabelledParams):
+class Params(ShapeParams):
     """`labels` are keypoint labels."""
 
 
 class Value(json_records.Record):
     x: float = Field(description="percent of the width")
     y: float = Field(description="percent of the height")
-    keypointlabels: tuple[str, ...] = ()
+    width: Any = 0  # percent, of a rectangle
+    height: Any = 0
+    rotation: Any = 0
 
 
 class Result(json_records.Record):
     type: str
     original_width: float = Field(gt=0, description="pixels")
     original_height: float = Field(gt=0, description="pixels")
+    image_rotation: Any = 0
     value: Value
 
 
 class Annotation(json_records.Record):
     result: list[Any]
-    was_cancelled: bool = False
+    was_cancelled: bool | None = False
 
 
 class Task(json_records.Record):
     data: dict[str, Any]
-    annotations: tuple[Annotation, ...] = ()
+    annotations: tuple[Annotation, ...] = Field((), validation_alias=AliasChoices("annotations", "completions"))
+
+
+class Place(NamedTuple):
+    """Where a task names an image: the key of its data, and which of a list."""
+
+    key: str
+    item: int
+    name: str
 
 
 def build(params: Params) -> Listed:
-    file = annotation_file(params.root, params.annotations, ".json")
-    return Listed(params.root, file, partial(read, params))
+    sources, labels = find_sources(params, names, ".json"), Labels(params.labels)
+    return Listed(params, sources, partial(read, params, labels), labels, first_counts=True)
 
 
 def recognise(root: Path) -> list[dict[str, Any]]:
-    files = {file: json_records.peek(file) for file in annotation_files(root, ".json")}
-    return [{"annotations": str(file)} for file, tasks in files.items() if _is_tasks(tasks)]
+    found = recognise_files(root, names, ".json")
+    kinds = {
+        result.get("type")
+        for file in root.rglob("*.json")
+        for task in _tasks(json_records.peek(file))
+        for annotation in task.get("annotations") or task.get("completions") or []
+        for result in annotation.get("result", [])
+        if isinstance(result, dict)
+    }
+    boxes = {"dots": "boxes"} if kinds & {*BOXES} and not kinds & {*POINTS} else {}
+    return [each | boxes for each in found]
 
 
-def read(params: Params, file: Path, problems: list[Problem]) -> Iterator[Entry]:
-    """An entry a task that somebody annotated. Raises UserError: not a list of tasks."""
-    for task in json_records.records(json_records.load(file, list[Any]), Task, str(file), problems):
-        done = [annotation for annotation in task.annotations if not annotation.was_cancelled]
-        try:
-            name = _name(task)
-        except UserError as error:
-            problems.append(Problem(str(file), str(error), "the task is left out"))
+def names(file: Path) -> set[str] | None:
+    """The images that an export lists; None where the file is none."""
+    held = json_records.peek(file)
+    if held is None:
+        return set()
+    found = {place.name for task in _tasks(held) for place in _places(task["data"])}
+    return found if found and isinstance(held, list) else None
+
+
+def read(params: Params, labels: Labels, file: Path, images: Images, problems: list[Problem]) -> Iterator[Entry]:
+    """An entry an image of a task that somebody annotated. Raises UserError: not a list of tasks."""
+    tasks = [_full(task) for task in json_records.load(file, list[Any])]
+    for task in json_records.records(tasks, Task, str(file), problems):
+        places = _places(task.data)
+        known = [place for place in places if images.has(place.name)] or places[:1]
+        if not known:
+            what = f"a task whose data name no image: {', '.join(task.data) or 'no data'}"
+            problems.append(Problem(str(file), what, "the task is left out"))
             continue
+        done = [annotation for annotation in task.annotations if not annotation.was_cancelled]
         if len(done) > 1:
-            problems.append(Problem(str(file), f"{name} was annotated {len(done)} times", "the first counts"))
+            what = f"{known[0].name} was annotated {len(done)} times"
+            problems.append(Problem(str(file), what, "the first counts"))
         if done:
-            yield Entry(name, [*_dots(params, done[0].result, f"{file}: {name}", problems)], str(file))
+            yield from _entries(params, labels, known, done[0].result, str(file), problems)
 
 
-def _dots(params: Params, results: list[Any], where: str, problems: list[Problem]) -> Iterator[tuple[float, float]]:
-    """Dots in pixels; results that say something of the whole image are skipped, other shapes are problems."""
-    regions = [each for each in results if not isinstance(each, dict) or "original_width" in each or _is_point(each)]
-    others = [each for each in regions if isinstance(each, dict) and not _is_point(each)]
-    if others:
-        problems.append(
-            Problem(where, f"regions that are no keypoints: {len(others)}", "dropped; mark them with points")
-        )
-    points = [each for each in regions if not isinstance(each, dict) or _is_point(each)]
-    for result in json_records.records(points, Result, where, problems):
-        if params.count(*result.value.keypointlabels):
-            yield result.value.x * result.original_width / 100, result.value.y * result.original_height / 100
+def _entries(
+    params: Params, labels: Labels, places: list[Place], results: list[Any], where: str, problems: list[Problem]
+) -> Iterator[Entry]:
+    """The entries of one annotation: one, or as many as its task has images."""
+    own = dict.fromkeys(places, results)
+    if len(places) > 1:
+        own = {place: [each for each in results if _is_of(each, place)] for place in places}
+        if sum(map(len, own.values())) != len(results):
+            fault = f"its task has {len(places)} images, and `to_name` does not say whose a keypoint is"
+            yield from (Entry(place.name, [], where, fault=fault) for place in places)
+            return
+    for place, found in own.items():
+        yield _entry(params, labels, place.name, found, where, problems)
 
 
-def _is_point(result: dict[str, Any]) -> bool:
-    return result.get("type") in ("keypointlabels", "keypoint")
+def _is_of(result: Any, place: Place) -> bool:
+    if not isinstance(result, dict) or result.get("to_name") not in (place.key, place.key.removesuffix("s")):
+        return False
+    return int(result.get("item_index") or 0) == place.item
 
 
-def _name(task: Task) -> str:
-    """The image's file name: the first value of `data` that ends like one. Raises UserError."""
-    for value in task.data.values():
-        name = _served(value) if isinstance(value, str) else ""
-        if PurePosixPath(name).suffix.lower() in IMAGES:
-            return name
-    raise UserError(f"a task whose data name no image: {', '.join(task.data) or 'no data'}")
+def _entry(params: Params, labels: Labels, name: str, results: list[Any], where: str, problems: list[Problem]) -> Entry:
+    """Results that say something of the whole image are skipped, and so are those that only label another one."""
+    marks, size, named = Marks(labels), None, _labels_by_id(results)
+    for number, result in enumerate(results):
+        if isinstance(result, dict) and not _is_shape(result, named):
+            continue
+        try:
+            found = json_records.record(result, Result)
+            size = size or (found.original_width, found.original_height)
+            _add(params, marks, found, named.get(result.get("id"), ()) or _labels(result))
+        except UserError as error:
+            marks.faults.append(f"result[{number}]: {error}")
+    return marks.entry(name, where, problems, size, REMEDY)
+
+
+def _add(params: Params, marks: Marks, result: Result, labels: tuple[str, ...]) -> None:
+    """The dot of one result, in pixels. Raises UserError: a place that is none, or was not seen upright."""
+    value = result.value
+    is_box = result.type in BOXES and params.dots == "boxes"
+    if result.type not in POINTS and not is_box:
+        marks.add_other(result.type, *labels)
+        return
+    if result.image_rotation or (is_box and value.rotation):
+        raise UserError("the image or the rectangle is rotated: annotate it as it is")
+    try:
+        half = [float(side) / 2 if is_box else 0.0 for side in (value.width, value.height)]
+    except (TypeError, ValueError, OverflowError):
+        raise UserError("the rectangle has no width and height") from None
+    x, y = value.x + half[0], value.y + half[1]
+    if not (isfinite(x) and isfinite(y)):
+        raise UserError("is no place in an image")
+    marks.add([(x * result.original_width / 100, y * result.original_height / 100)], *labels)
+
+
+def _is_shape(result: dict[str, Any], named: dict[Any, tuple[str, ...]]) -> bool:
+    """Whether a result is something in the image, and not the labels of another result of its id."""
+    if result.get("type") in (*POINTS, *BOXES):
+        return True
+    return "original_width" in result and not (result.get("type") == "labels" and result.get("id") in named)
+
+
+def _labels_by_id(results: list[Any]) -> dict[Any, tuple[str, ...]]:
+    """Labels that stand in a result of their own, beside the shape of the same id."""
+    records = [each for each in results if isinstance(each, dict) and each.get("type") == "labels"]
+    return {each["id"]: _labels(each) for each in records if isinstance(each.get("id"), str | int)}
+
+
+def _labels(result: dict[str, Any]) -> tuple[str, ...]:
+    value = result.get("value")
+    held = value if isinstance(value, dict) else {}
+    lists = [held.get(str(result.get("type"))), *(held.get(key) for key in ("keypointlabels", "labels"))]
+    return next((tuple(map(str, each)) for each in lists if isinstance(each, list)), ())
+
+
+def _full(task: Any) -> Any:
+    """A task of JSON-MIN as one of the full export; others as they are."""
+    if not isinstance(task, dict) or "data" in task or not _places(task):
+        return task
+    shapes = [each for value in task.values() if isinstance(value, list) for each in value if isinstance(each, dict)]
+    sizes = ("original_width", "original_height")
+    result = [{"type": _min_type(each), "value": each} | {size: each.get(size) for size in sizes} for each in shapes]
+    return {"data": task, "annotations": [{"result": result}]}
+
+
+def _min_type(shape: dict[str, Any]) -> str:
+    kinds = [key for key in shape if key.endswith("labels") and key != "labels"]
+    return kinds[0] if kinds else "keypoint" if {"x", "y"} <= {*shape} and "height" not in shape else "rectangle"
+
+
+def _places(data: dict[str, Any]) -> list[Place]:
+    """Every value of `data`, or of a list in it, that ends like the name of an image."""
+    lists = {key: value if isinstance(value, list) else [value] for key, value in data.items()}
+    served = [
+        Place(key, item, _served(value))
+        for key, values in lists.items()
+        for item, value in enumerate(values)
+        if isinstance(value, str)
+    ]
+    return [place for place in served if PurePosixPath(place.name).suffix.lower() in IMAGES]
 
 
 def _served(address: str) -> str:
@@ -116,5 +235,7 @@ def _served(address: str) -> str:
     return UPLOADED.sub("", path.name) if "upload" in path.parts else str(path)
 
 
-def _is_tasks(content: Any) -> bool:
-    return bool(isinstance(content, list) and content and isinstance(content[0], dict) and "data" in content[0])
+def _tasks(content: Any) -> list[dict[str, Any]]:
+    """The tasks of an export, JSON-MIN's too; none for something else."""
+    tasks = [_full(task) for task in content] if isinstance(content, list) else []
+    return [task for task in tasks if isinstance(task, dict) and isinstance(task.get("data"), dict)]

@@ -41,7 +41,7 @@ class Mall:
 
     def __init__(self, root: Path) -> None:
         images = images_by_stem(root / "frames", "seq_*")
-        self.frames = [images[name] for name in sorted(images, key=natural) if _number(name)]
+        self.frames = [images[name][0] for name in sorted(images, key=natural) if _number(name)]
         truths = [root / name for name in TRUTHS if (root / name).is_file()]
         if not self.frames or not truths:
             raise UserError(f"{root} is not Mall: looked for {LAYOUT}")

@@ -7,6 +7,7 @@ is then cut off from the training half, so that no model is chosen on images tha
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,11 @@ import numpy as np
 from pydantic import Field
 
 from components.config.options import Options
-from components.crowd import Problem
+from components.crowd import Problem, RawSample
 from components.datasets.shared import json_records
-from components.datasets.shared.files import images_by_stem
+from components.datasets.shared.files import images_by_stem, read_text
 from components.datasets.shared.mat import as_dots
-from components.datasets.shared.pairs import Pair, Pairs
+from components.datasets.shared.pairs import Pairs, paired
 from components.errors import UserError
 
 LISTS = {"train": "train.txt", "test": "val.txt"}
@@ -40,15 +41,25 @@ class File(json_records.Record):
 class Nwpu(Pairs):
     truth = ".json"
 
+    def samples(self, problems: list[Problem]) -> Iterator[RawSample]:
+        """Also names what the lists name and nobody has: a part of the images that was not downloaded."""
+        absent = [pair.id for pair in self.pairs if not pair.image and not pair.truth]
+        if absent:
+            what = f"{len(absent)} images of the lists are not there, nor their dots: {', '.join(absent[:5])}"
+            problems.append(Problem(self.where, what, "left out"))
+        yield from super().samples(problems)
+
 
 def build(params: Params) -> Nwpu:
     folders = [*sorted(params.root.glob("images*"))]
-    images = {stem: path for folder in folders for stem, path in images_by_stem(folder).items()}
+    images: dict[str, list[Path]] = {}
+    for folder in folders:
+        for stem, paths in images_by_stem(folder).items():
+            images.setdefault(stem, []).extend(paths)
     truths = {path.stem: path for path in (params.root / "jsons").glob("*.json")}
     listed = [(split, name) for split, file in LISTS.items() for name in _names(params.root / file)]
-    pairs = [Pair(f"{split}-{name}", split, images.get(name), truths.get(name)) for split, name in listed]
-    found = [pair for pair in pairs if pair.image or pair.truth]
-    return Nwpu(found, read_dots, str(params.root), LAYOUT)
+    pairs = [paired(f"{split}-{name}", split, images.get(name, []), truths.get(name)) for split, name in listed]
+    return Nwpu(pairs, read_dots, str(params.root), LAYOUT)
 
 
 def recognise(root: Path) -> list[dict[str, Any]]:
@@ -69,6 +80,6 @@ def _names(file: Path) -> list[str]:
     if not file.is_file():
         return []
     try:
-        return [line.split()[0] for line in file.read_text().splitlines() if line.strip()]
-    except UnicodeDecodeError:
-        raise UserError(f"{file}: is not a list of image numbers in UTF-8") from None
+        return [line.split()[0] for line in read_text(file).splitlines() if line.strip()]
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from None

@@ -5,7 +5,7 @@ training half is `train_data/images/IMG_n.jpg` with `train_data/ground-truth/GT_
 `test_data`; either may be absent. With `part: both` the two parts are one data set: its images are named
 `A-train-IMG_1`, and the parts are its scenes.
 In a `.mat`, `image_info[0,0][0,0]` holds `location` (N, 2: x, y) and `number`. The files come from strangers:
-whatever is in them, reading one gives dots or a UserError."""
+whatever is in them, reading one gives dots or a UserError. Those that Python wrote may lack the nesting."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pydantic import Field
 from components.config.options import Options
 from components.crowd import Problem
 from components.datasets.shared.files import images_by_stem
-from components.datasets.shared.mat import OTHER_STRUCTURE, as_dots, as_number, load_mat
+from components.datasets.shared.mat import OTHER_STRUCTURE, as_dots, as_number, load_mat, variables
 from components.datasets.shared.pairs import Pair, Pairs, pair_up
 from components.errors import UserError
 
@@ -57,16 +57,33 @@ def recognise(root: Path) -> list[dict[str, Any]]:
 
 def read_dots(path: Path, problems: list[Problem]) -> np.ndarray:
     """Dots (N, 2) float64 of one `.mat`; a `number` that differs is added to `problems`. Raises UserError."""
-    content = load_mat(path, "image_info")["image_info"]
-    try:
-        record = content[0, 0][0, 0]
-        location, said = record["location"], record["number"]
-    except OTHER_STRUCTURE as error:
-        raise UserError(f"not a ShanghaiTech .mat ({type(error).__name__})") from None
-    dots, number = as_dots(location, "location"), as_number(said, "number")
+    location, said = _record(path)
+    dots = as_dots(location, "location")
+    number = len(dots) if said is None else as_number(said, "number")
     if number != len(dots):
         problems.append(Problem(str(path), f"says {number} people, has {len(dots)} dots", "the dots count"))
     return dots
+
+
+def _record(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """`location` and, where there is one, `number`: the authors nest them; scripts write a plain struct, or `location`
+    alone. Raises UserError."""
+    names = variables(path)
+    if "image_info" not in names and "location" in names:
+        held = load_mat(path, *({"location", "number"} & names))
+        return held["location"], held.get("number")
+    content: Any = load_mat(path, "image_info")["image_info"]
+    try:
+        while content.dtype == object:
+            content = content.item()
+        record = content.item() if content.shape else content
+        fields = dict(zip(content.dtype.names or (), record, strict=True))
+        return fields["location"], fields.get("number")
+    except OTHER_STRUCTURE as error:
+        raise UserError(
+            f"not a ShanghaiTech .mat ({type(error).__name__}): wanted is a struct image_info with location (N, 2) and "
+            "number"
+        ) from None
 
 
 def _pairs(params: Params, part: str) -> list[Pair]:

@@ -109,7 +109,9 @@ def read_roi(path: Path, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _pairs(root: Path, half: str) -> list[Pair]:
-    images = {path.stem: path for path in sorted((root / f"{half}_frame").rglob("*")) if is_image(path)}
+    images: dict[str, list[Path]] = {}
+    for path in filter(is_image, sorted((root / f"{half}_frame").rglob("*"))):
+        images.setdefault(path.stem, []).append(path)
     labels = sorted((root / f"{half}_label").glob("*/*.mat"))
     truths = {path.stem: path for path in labels if path.name != ROI}
     return pair_up(images, truths, half)

@@ -63,6 +63,7 @@ EXAMPLES = {
     "jhu": Example(["train", "val"], "train/images/0001.jpg", "train/gt/0001.txt", places=np.floor),
     "mall": Example(["train", "train"], "frames/seq_000001.jpg", "mall_gt.mat"),
     "worldexpo": Example(HALVES, "train_frame/100156_C09-00.jpg", "train_label/100156/100156_C09-00.mat"),
+    "yolo": Example(["train", "val"], "images/train/shot_1.jpg", "labels/train/shot_1.txt"),
     "dot_png": Example(OURS, "001cell.png", "001dots.png", places=middles),
 }
 
@@ -127,10 +128,10 @@ def test_a_damaged_image_is_a_problem_that_names_it(kind: str, copy: Callable[[s
 DAMAGES = {"noise": b"\x89\xff\x00 of no format\n", "nothing": b"", "list": b"[[]]", "object": b'{"a": 1}'}
 
 
-NOBODY = ("jhu", "nothing")  # there, an empty file is right
+NOBODY = {("jhu", "nothing"), ("yolo", "nothing")}  # there, an empty file is right
 
 
-@pytest.mark.parametrize(("kind", "how"), [case for case in product(EXAMPLES, DAMAGES) if case != NOBODY])
+@pytest.mark.parametrize(("kind", "how"), [case for case in product(EXAMPLES, DAMAGES) if case not in NOBODY])
 def test_a_damaged_file_of_dots_is_a_problem_that_names_it(kind: str, how: str, copy: Callable[[str], Path]) -> None:
     root = copy(kind)
     truth = root / EXAMPLES[kind].truth

@@ -19,18 +19,60 @@ def root(tmp_path: Path) -> Path:
     return pictures(tmp_path)
 
 
-def test_every_row_of_a_csv_is_a_dot_or_a_problem_with_its_line(root: Path) -> None:
-    rows = ["a.jpg,1,2", "b.jpg,3.5,4", "a.jpg,1,2", "a.jpg,here,2", "a.jpg,nan,2", ",1,1", "a.jpg,5", "more/b.jpg,1,1"]
+def test_a_row_that_cannot_be_read_leaves_its_image_out(root: Path) -> None:
+    rows = ["a.jpg,1,2", "b.jpg,3.5,4", "a.jpg,here,2", "a.jpg,nan,2", ",1,1", "a.jpg,5", "b.jpg,1,1"]
     (root / "dots.csv").write_text("\n".join(["image,x,y", *rows]))
     dots, problems = read("points", root)
-    assert dots == {"a.jpg": [[1, 2], [1, 2]], "more/b.jpg": [[3.5, 4], [1, 1]]}
+    assert dots == {"more/b.jpg": [[3.5, 4], [1, 1]]}
+    faults = "dots.csv:4: x is 'here', not a number; dots.csv:5: x is 'nan', not a place; "
     assert said(problems) == [
-        ("dots.csv:5", "x is 'here', not a number"),
-        ("dots.csv:6", "x is 'nan', not a place"),
-        ("dots.csv:7", "names no image"),
-        ("dots.csv:8", "y is None, not a number"),
+        ("dots.csv:6", "names no image"),
+        ("dots.csv:2", f"a.jpg cannot be used: {faults}dots.csv:7: has 2 cells, the first row 3"),
     ]
-    assert sum(map(len, dots.values())) + len(problems) == len(rows)
+
+
+def test_a_short_row_is_not_an_image_that_shows_nobody(root: Path) -> None:
+    (root / "dots.csv").write_text("image,x,y\na.jpg\nb.jpg,,\n")
+    dots, problems = read("points", root)
+    assert dots == {"more/b.jpg": []}
+    assert said(problems) == [("dots.csv:2", "a.jpg cannot be used: dots.csv:2: has 1 cells, the first row 3")]
+
+
+def test_dots_in_one_place_add_and_a_table_that_was_pasted_twice_does_not(root: Path) -> None:
+    rows = ["a.jpg,1,2", "a.jpg,1,2", "b.jpg,3,4", "b.jpg,5,6", "b.jpg,3,4", "b.jpg,5,6"]
+    (root / "dots.csv").write_text("\n".join(["image,x,y", *rows]))
+    dots, problems = read("points", root)
+    assert dots == {"a.jpg": [[1, 2], [1, 2]]}
+    assert said(problems) == [
+        ("dots.csv:4", "more/b.jpg cannot be used: each of its dots is listed 2 times: the table lists it again")
+    ]
+
+
+def test_one_image_under_two_names_is_no_sum(root: Path) -> None:
+    (root / "dots.csv").write_text("image,x,y\na.jpg,1,2\nb.jpg,3,4\nmore/b.jpg,5,6\nmore/b.jpg,7,8\n")
+    dots, problems = read("points", root)
+    assert dots == {"a.jpg": [[1, 2]]}
+    twice = "1 dot as 'b.jpg' in dots.csv:3, 2 dots as 'more/b.jpg' in dots.csv:4"
+    assert said(problems) == [("dots.csv:3", f"more/b.jpg is listed twice ({twice}): keep one of them")]
+
+
+def test_fractions_are_told_apart_and_read_by_an_option(root: Path) -> None:
+    (root / "dots.csv").write_text("image,x,y\na.jpg,0.25,0.5\na.jpg,0.5,0.75\nb.jpg,1,0\n")
+    assert said(read("points", root)[1]) == [
+        ("dots.csv", "all 3 dots lie within one pixel: set `units: fractions` if they are fractions")
+    ]
+    dots, problems = read("points", root, units="fractions")
+    assert dots == {"a.jpg": [[WIDTH / 4, HEIGHT / 2], [WIDTH / 2, HEIGHT * 3 / 4]], "more/b.jpg": [[WIDTH, 0]]}
+    assert problems == []
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_byte_order_marks_are_read_and_other_text_is_named(root: Path, encoding: str) -> None:
+    text = "image,x,y\na.jpg,1,2\nb.jpg,,\n"
+    (root / "dots.csv").write_text(text, encoding=encoding)
+    assert read("points", root) == ({"a.jpg": [[1, 2]], "more/b.jpg": []}, [])
+    (root / "dots.csv").write_text(text + "门.jpg,1,2\n", encoding="gbk")
+    assert said(read("points", root)[1]) == [("dots.csv", f"is not UTF-8 text (byte {len(text)}): save it in UTF-8")]
 
 
 def test_an_image_that_shows_nobody_is_listed_and_one_that_is_not_listed_is_left_out(root: Path) -> None:
@@ -57,8 +99,9 @@ def test_parquet_gives_what_csv_gives(root: Path) -> None:
     table = {"image": ["a.jpg", "b.jpg", "a.jpg", "b.jpg"], "x": [1.5, None, None, 3.0], "y": [2.5, None, 1.0, 4.0]}
     pq.write_table(pa.table(table), root / "dots.parquet")
     dots, problems = read("points", root)
-    assert dots == {"a.jpg": [[1.5, 2.5]], "more/b.jpg": [[3, 4]]}
-    assert said(problems) == [("dots.parquet: row 3", "x is None, not a number")]
+    assert dots == {"more/b.jpg": [[3, 4]]}
+    fault = "a.jpg cannot be used: dots.parquet: row 3: x is None, not a number"
+    assert said(problems) == [("dots.parquet: row 1", fault)]
 
 
 def test_names_that_fit_no_image_or_several_are_one_problem_each(root: Path) -> None:

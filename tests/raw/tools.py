@@ -96,4 +96,13 @@ def dot_png() -> None:
         Image.fromarray(marks).save(RAW / "dot_png" / f"00{number + 1}dots.png")
 
 
-KINDS = (points, coco, labelme, cvat, label_studio, via, dot_png)
+def yolo() -> None:
+    for seed, split in enumerate(("train", "val")):
+        dots = save_image(RAW / f"yolo/images/{split}/shot_{seed + 1}.jpg", seed).round(2).tolist()
+        lines = [f"0 {x / 64:.8f} {y / 48:.8f} 0.5 1" for x, y in dots]
+        labels = RAW / f"yolo/labels/{split}/shot_{seed + 1}.txt"
+        labels.parent.mkdir(parents=True, exist_ok=True)
+        labels.write_text("\n".join([*lines, ""]))
+
+
+KINDS = (points, coco, labelme, cvat, label_studio, via, dot_png, yolo)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from components.crowd import Problem
+from components.datasets.shared.files import read_text
 from components.errors import UserError
 
 T = TypeVar("T")
@@ -20,9 +21,23 @@ class Record(BaseModel):
 
 
 def load(path: Path, schema: type[T]) -> T:
-    """The content of a file. Raises UserError: not JSON, or not what the schema says, and where."""
+    """The content of a file. Raises UserError: not JSON, a key that stands twice, or not what the schema says."""
+    text = read_text(path)
     try:
-        return TypeAdapter(schema).validate_json(path.read_bytes())
+        content = json.loads(text, object_pairs_hook=_object)
+    except json.JSONDecodeError as error:
+        raise UserError(f"is not JSON (line {error.lineno}: {error.msg})") from None
+    except UserError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"is not JSON that can be read ({type(error).__name__})") from None
+    return record(content, schema)
+
+
+def record(value: Any, schema: type[T]) -> T:
+    """A value as a record. Raises UserError: the first mistake, and where it stands."""
+    try:
+        return TypeAdapter(schema).validate_python(value)
     except ValidationError as error:
         raise UserError(_says(error)) from None
 
@@ -31,17 +46,27 @@ def records(values: Iterable[Any], schema: type[T], where: str, problems: list[P
     """Each value as a record; a value that is none is a problem, named by its number from 0 as in `where`[3]."""
     for number, value in enumerate(values):
         try:
-            yield TypeAdapter(schema).validate_python(value)
-        except ValidationError as error:
-            problems.append(Problem(f"{where}[{number}]", _says(error), "dropped; correct it"))
+            yield record(value, schema)
+        except UserError as error:
+            problems.append(Problem(f"{where}[{number}]", str(error), "dropped; correct it"))
 
 
 def peek(path: Path) -> Any:
     """What a file holds, to tell formats apart; None where it is not JSON."""
     try:
-        return json.loads(path.read_bytes())
-    except (ValueError, RecursionError):
+        return json.loads(read_text(path))
+    except (ValueError, RecursionError, UserError):
         return None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Raises UserError: a key that stands twice, of which Python would keep the last."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise UserError(f"the key {twice!r} stands twice in one object: files were merged; keep one of them")
+    return found
 
 
 def _says(error: ValidationError) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.io import loadmat
+from scipy.io import loadmat, whosmat
 
 from components.errors import UserError
 
@@ -55,6 +55,14 @@ def load_mat(path: Path, *names: str) -> dict[str, np.ndarray]:
     if sparse:
         raise UserError(f"{' and '.join(sparse)} must be a full array: save it in MATLAB with `full(...)`")
     return {name: found[name] for name in names}
+
+
+def variables(path: Path) -> set[str]:
+    """The names of the variables of a MATLAB file; none where `load_mat` will say what is wrong with it."""
+    try:
+        return {name for name, *_ in whosmat(path)}
+    except Exception:  # a damaged file fails in scipy with errors of any type
+        return set()
 
 
 def mat_dots(path: Path, name: str) -> np.ndarray:
