@@ -82,10 +82,8 @@ def recognise(root: Path) -> list[dict[str, Any]]:
 
 
 def names(file: Path) -> set[str] | None:
-    """The images that a file of COCO's lists; None where it is none."""
-    held = json_records.peek(file)
-    if held is None:
-        return set()
+    """The images that a file of COCO's lists; None where it is none. Raises UserError: not JSON."""
+    held = json_records.load(file, Any)
     if not isinstance(held, dict) or not {"images", "annotations"} <= {*held}:
         return None
     images = held["images"] if isinstance(held["images"], list) else []

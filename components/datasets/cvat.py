@@ -43,16 +43,16 @@ def build(params: Params) -> Listed:
 
 def recognise(root: Path) -> list[dict[str, Any]]:
     found = recognise_files(root, names, ".xml")
-    texts = (_text(file) for file in root.rglob("*.xml"))
-    only_boxes = found and not any("<points" in text for text in texts)
+    texts = [file.read_bytes() for file in root.rglob("*.xml")] if found else []
+    only_boxes = any(b"<box" in text for text in texts) and not any(b"<points" in text for text in texts)
     return [each | ({"dots": "boxes"} if only_boxes else {}) for each in found]
 
 
 def names(file: Path) -> set[str] | None:
-    """The images that a file lists; None where it is not CVAT's."""
-    text = _text(file)
+    """The images that a file lists; None where it is not CVAT's. Raises UserError: no text."""
+    text = read_text(file)
     if HEAD not in text[:1000]:
-        return None if text else set()
+        return None
     return {unescape(name) for name in re.findall(r'<image\b[^>]*?\bname="([^"]*)"', text)}
 
 
@@ -149,11 +149,3 @@ def _dots(tag: str, attributes: dict[str, str]) -> list[tuple[float, float]]:
     if not all(isfinite(value) for dot in dots for value in dot):
         raise UserError(f"a {tag} is no place in an image")
     return dots
-
-
-def _text(file: Path) -> str:
-    """What a file holds, to tell formats apart; nothing where it is no text."""
-    try:
-        return read_text(file)
-    except UserError:
-        return ""

@@ -81,23 +81,14 @@ def build(params: Params) -> Listed:
 
 def recognise(root: Path) -> list[dict[str, Any]]:
     found = recognise_files(root, names, ".json")
-    kinds = {
-        result.get("type")
-        for file in root.rglob("*.json")
-        for task in _tasks(json_records.peek(file))
-        for annotation in task.get("annotations") or task.get("completions") or []
-        for result in annotation.get("result", [])
-        if isinstance(result, dict)
-    }
-    boxes = {"dots": "boxes"} if kinds & {*BOXES} and not kinds & {*POINTS} else {}
-    return [each | boxes for each in found]
+    texts = [file.read_bytes() for file in root.rglob("*.json")] if found else []
+    only_boxes = any(b"rectanglelabels" in text for text in texts) and not any(b"keypoint" in text for text in texts)
+    return [each | ({"dots": "boxes"} if only_boxes else {}) for each in found]
 
 
 def names(file: Path) -> set[str] | None:
-    """The images that an export lists; None where the file is none."""
-    held = json_records.peek(file)
-    if held is None:
-        return set()
+    """The images that an export lists; None where the file is none. Raises UserError: not JSON."""
+    held = json_records.load(file, Any)
     found = {place.name for task in _tasks(held) for place in _places(task["data"])}
     return found if found and isinstance(held, list) else None
 
@@ -138,7 +129,7 @@ def _entries(
 def _is_of(result: Any, place: Place) -> bool:
     if not isinstance(result, dict) or result.get("to_name") not in (place.key, place.key.removesuffix("s")):
         return False
-    return int(result.get("item_index") or 0) == place.item
+    return result.get("item_index") in ((place.item, None) if place.item == 0 else (place.item,))
 
 
 def _entry(params: Params, labels: Labels, name: str, results: list[Any], where: str, problems: list[Problem]) -> Entry:
@@ -150,7 +141,7 @@ def _entry(params: Params, labels: Labels, name: str, results: list[Any], where:
         try:
             found = json_records.record(result, Result)
             size = size or (found.original_width, found.original_height)
-            _add(params, marks, found, named.get(result.get("id"), ()) or _labels(result))
+            _add(params, marks, found, named.get(str(result.get("id")), ()) or _labels(result))
         except UserError as error:
             marks.faults.append(f"result[{number}]: {error}")
     return marks.entry(name, where, problems, size, REMEDY)
@@ -175,17 +166,17 @@ def _add(params: Params, marks: Marks, result: Result, labels: tuple[str, ...]) 
     marks.add([(x * result.original_width / 100, y * result.original_height / 100)], *labels)
 
 
-def _is_shape(result: dict[str, Any], named: dict[Any, tuple[str, ...]]) -> bool:
+def _is_shape(result: dict[str, Any], named: dict[str, tuple[str, ...]]) -> bool:
     """Whether a result is something in the image, and not the labels of another result of its id."""
     if result.get("type") in (*POINTS, *BOXES):
         return True
-    return "original_width" in result and not (result.get("type") == "labels" and result.get("id") in named)
+    return "original_width" in result and not (result.get("type") == "labels" and str(result.get("id")) in named)
 
 
-def _labels_by_id(results: list[Any]) -> dict[Any, tuple[str, ...]]:
+def _labels_by_id(results: list[Any]) -> dict[str, tuple[str, ...]]:
     """Labels that stand in a result of their own, beside the shape of the same id."""
     records = [each for each in results if isinstance(each, dict) and each.get("type") == "labels"]
-    return {each["id"]: _labels(each) for each in records if isinstance(each.get("id"), str | int)}
+    return {str(each["id"]): _labels(each) for each in records if "id" in each}
 
 
 def _labels(result: dict[str, Any]) -> tuple[str, ...]:

@@ -60,6 +60,11 @@ class Mall:
         except UserError as error:
             problems.append(Problem(str(file), str(error), "all frames are left out"))
             return
+        there = {_number(image.stem) for image in self.frames}
+        absent = [str(number) for number in range(1, len(frames) + 1) if number not in there]
+        if absent:
+            what = f"{len(absent)} of its {len(frames)} frames have no image: {', '.join(absent[:5])}"
+            problems.append(Problem(str(self.truth), what, "left out"))
         for image in self.frames:
             number = _number(image.stem)
             try:

@@ -64,11 +64,13 @@ def recognise(root: Path) -> list[dict[str, Any]]:
 
 
 def names(params: Params, file: Path) -> set[str] | None:
-    """The images that a table lists; None where it has other columns."""
+    """The images that a table lists; None where it has other columns. Raises UserError: it cannot be read."""
     try:
         return {str(row.image) for row in _rows(params, file) if row.image}
     except UserError as error:
-        return None if "has no column" in str(error) else set()
+        if "has no column" in str(error):
+            return None
+        raise
 
 
 def read(params: Params, file: Path, images: Images, problems: list[Problem]) -> Iterator[Entry]:

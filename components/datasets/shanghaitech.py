@@ -89,8 +89,8 @@ def _record(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
 def _pairs(params: Params, part: str) -> list[Pair]:
     pairs = []
     for split, half in _halves(params, part).items():
-        images = images_by_stem(half / "images", "IMG_*")
-        truths = {path.stem.removeprefix("GT_"): path for name in TRUTHS for path in (half / name).glob("GT_IMG_*.mat")}
+        images = images_by_stem(half / "images")
+        truths = {path.stem.removeprefix("GT_"): path for name in TRUTHS for path in (half / name).glob("GT_*.mat")}
         pairs += pair_up(images, truths, split)
     return pairs
 

@@ -33,7 +33,7 @@ from components.errors import UserError
 PROJECT = "_via_img_metadata"
 COLUMNS = ("filename", "region_count", "region_shape_attributes", "region_attributes")
 VERSION_3 = {"file", "metadata", "view"}
-SHAPES_3 = {1: "point", 2: "rect", 3: "circle", 4: "ellipse", 5: "line", 6: "polyline", 7: "polygon"}
+SHAPES_3: dict[float, str] = {1: "point", 2: "rect", 3: "circle", 4: "ellipse", 5: "line", 6: "polyline", 7: "polygon"}
 REMEDY = "; mark people with points, or set `dots: boxes` where rectangles are people"
 
 
@@ -75,11 +75,15 @@ class Region3(json_records.Record):
     av: dict[str, Any] = Field(default_factory=dict)
 
 
+class Attribute3(json_records.Record):
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
 class Project3(json_records.Record):
     file: dict[str, File3]
     view: dict[str, View3]
     metadata: dict[str, Any]
-    attribute: dict[str, Any] = Field(default_factory=dict)
+    attribute: dict[str, Attribute3] = Field(default_factory=dict)
 
 
 def build(params: Params) -> Listed:
@@ -98,16 +102,15 @@ def recognise(root: Path) -> list[dict[str, Any]]:
 
 
 def names(file: Path) -> set[str] | None:
-    """The images that a file lists; None where it is not VIA's."""
+    """The images that a file lists; None where it is not VIA's. Raises UserError: it cannot be read."""
+    if file.suffix.lower() == ".csv":
+        of_via = COLUMNS[2] in read_text(file)[:1000]
+        return {cells["filename"] for _, cells in _table(file)} if of_via else None
+    content = json_records.load(file, Any)
     try:
-        if file.suffix.lower() == ".csv":
-            if COLUMNS[2] not in read_text(file)[:1000]:
-                return None
-            return {cells["filename"] for _, cells in _table(file)}
-        return {image.filename for image in _images(json_records.load(file, dict[str, Any]))}
+        return {image.filename for image in _images(content)} if content and isinstance(content, dict) else None
     except UserError:
-        held = json_records.peek(file)
-        return set() if held is None else None
+        return None
 
 
 def read(params: Params, labels: Labels, file: Path, images: Images, problems: list[Problem]) -> Iterator[Entry]:
@@ -160,13 +163,13 @@ def _version_3(project: Project3) -> list[Image]:
     return [Image(filename=project.file[files[view]].fname, regions=found) for view, found in regions.items()]
 
 
-def _region_3(region: Region3, attributes: dict[str, Any]) -> dict[str, Any]:
-    name, places = SHAPES_3.get(int(region.xy[0]), "unknown"), region.xy[1:]
+def _region_3(region: Region3, attributes: dict[str, Attribute3]) -> dict[str, Any]:
+    name, places = SHAPES_3.get(region.xy[0], "unknown"), region.xy[1:]
     keys = {"point": ("cx", "cy"), "rect": ("x", "y", "width", "height")}.get(name, ())
-    options = {key: (attributes.get(key) or {}).get("options") or {} for key in region.av}
+    options = {key: each.options for key, each in attributes.items()}
     return {
         "shape_attributes": {"name": name} | dict(zip(keys, places, strict=False)),
-        "region_attributes": {key: options[key].get(str(value), value) for key, value in region.av.items()},
+        "region_attributes": {key: options.get(key, {}).get(str(value), value) for key, value in region.av.items()},
     }
 
 

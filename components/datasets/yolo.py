@@ -32,7 +32,7 @@ ROUNDING = 1e-4  # how far beyond 0 and 1 a place may lie
 class Params(listed.Params):
     """`root` holds `images` and `labels`. `annotations` is not needed."""
 
-    classes: tuple[str, ...] = Field((), description="classes that count, by number or name; none: all do")
+    classes: tuple[listed.Name, ...] = Field((), description="classes that count, by number or name; none: all do")
 
 
 class Yolo(Listed):
@@ -74,7 +74,7 @@ def class_names(root: Path) -> dict[str, str]:
         text = read_text(file)
         names = yaml.safe_load(text)["names"] if file.suffix == ".yaml" else text.splitlines()
         pairs = names.items() if isinstance(names, dict) else enumerate(names)
-    except (UserError, yaml.YAMLError, KeyError, TypeError) as error:
+    except (ValueError, yaml.YAMLError, LookupError, TypeError, RecursionError) as error:
         raise UserError(f"{file}: names no classes ({type(error).__name__})") from None
     return {str(number): str(name).strip() for number, name in pairs}
 

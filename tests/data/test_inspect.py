@@ -77,13 +77,13 @@ def test_the_source_that_is_printed_can_be_put_into_a_study(check, tmp_path: Pat
 
 def test_a_data_set_with_problems_ends_well_and_names_them(check, tmp_path: Path) -> None:
     root = Path(shutil.copytree(RAW / "points", tmp_path / "points"))
-    (root / "dots.csv").write_text("image,x,y\nshot_1.jpg,1,2\nshot_1.jpg,1,up\nshot_2.jpg,99,1\nshot_3.jpg,1,1\n")
+    (root / "dots.csv").write_text("image,x,y\nshot_1.jpg,1,2\nshot_2.jpg,99,1\nshot_3.jpg,1,1\n,4,4\n")
     code, out, _ = check(root)
     assert code == 0
     assert "| all | 2 | 1 | 0 | 0.5 | 1 |" in out
-    assert f"| {root}/dots.csv:3 | y is 'up', not a number | the row is dropped; correct it | other |" in out
+    assert f"| {root}/dots.csv:5 | names no image | the row is dropped; correct it | record-invalid |" in out
     assert f"| {root}/shot_2.jpg | 1 dot outside the image of 64 x 48 px | dropped | dots-outside |" in out
-    assert f"{root}/dots.csv:5 | there is no image 'shot_3.jpg'" in out
+    assert f"{root}/dots.csv:4 | there is no image 'shot_3.jpg'" in out
 
 
 def test_copies_of_test_images_are_found_as_in_preparing(check, tmp_path: Path) -> None:

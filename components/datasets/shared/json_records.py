@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
@@ -37,7 +38,8 @@ def load(path: Path, schema: type[T]) -> T:
 def record(value: Any, schema: type[T]) -> T:
     """A value as a record. Raises UserError: the first mistake, and where it stands."""
     try:
-        return TypeAdapter(schema).validate_python(value)
+        found: T = _adapter(cast(Hashable, schema)).validate_python(value)
+        return found
     except ValidationError as error:
         raise UserError(_says(error)) from None
 
@@ -57,6 +59,11 @@ def peek(path: Path) -> Any:
         return json.loads(read_text(path))
     except (ValueError, RecursionError, UserError):
         return None
+
+
+@cache
+def _adapter(schema: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(schema)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from components.config.options import Options
 from components.crowd import Problem, RawSample
@@ -45,7 +45,11 @@ class Entry(NamedTuple):
 
 Read = Callable[[Path, Images, list[Problem]], Iterable[Entry]]
 Names = Callable[[Path], set[str] | None]
-"""The images that a file lists: empty where that cannot be read, None where the file is of another kind."""
+"""The images that a file lists; None where it is of another kind. Raises UserError where that cannot be told."""
+
+
+Name = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
+"""A label or class that may be written as a number."""
 
 
 class Source(NamedTuple):
@@ -66,7 +70,7 @@ class Params(Options):
 
 
 class LabelledParams(Params):
-    labels: tuple[str, ...] = Field((), description="labels whose points count; none: all do")
+    labels: tuple[Name, ...] = Field((), description="labels whose points count; none: all do")
 
 
 class ShapeParams(LabelledParams):
@@ -171,7 +175,7 @@ def recognise_files(root: Path, names: Names, *suffixes: str) -> list[dict[str, 
     """Options of the data sets whose files of dots lie in a folder; of several files that list different images, one
     data set, with halves where their names or folders say so."""
     files = annotation_files(root, *suffixes)
-    found = [file for file in files if names(file)] or [file for file in _anywhere(root, suffixes) if names(file)]
+    found = _of_kind(files, names, sure=True) or _of_kind(_anywhere(root, suffixes), names, sure=True)
     folders = held_out_folders(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
     halves = {"halves": folders} if folders else {}
     if len(found) == 1:
@@ -344,27 +348,41 @@ def _anywhere(root: Path, suffixes: tuple[str, ...]) -> list[Path]:
     return sorted(files, key=lambda path: natural(path.as_posix()))
 
 
-def _of_kind(files: list[Path], names: Names) -> list[Path]:
-    """Without files of another kind; nothing where all that is left may be of any."""
-    found = {file: names(file) for file in files}
-    return [file for file, listed in found.items() if listed is not None] if any(found.values()) else []
+def _of_kind(files: list[Path], names: Names, sure: bool = False) -> list[Path]:
+    """Without files of another kind, and with those of which it cannot be told unless only sure ones are wanted;
+    nothing where none is sure."""
+    found: dict[Path, bool | None] = {}
+    for file in files:
+        try:
+            found[file] = names(file) is not None
+        except UserError:
+            found[file] = None
+    wanted = (True,) if sure else (True, None)
+    return [file for file, of_kind in found.items() if of_kind in wanted] if True in found.values() else []
 
 
 def _overlap(files: list[Path], names: Names) -> bool:
     """Whether two files list one image; an image beside its file is another than one of its name elsewhere."""
     if len(files) < 2:
         return False
-    listed = [{_place(file, name) for name in names(file) or ()} for file in files]
     seen: set[str] = set()
-    for each in listed:
-        if not seen.isdisjoint(each):
+    for file in files:
+        try:
+            listed = {_place(file, name) for name in names(file) or ()}
+        except UserError:
+            continue  # said where the file is read
+        if not seen.isdisjoint(listed):
             return True
-        seen |= each
+        seen |= listed
     return False
 
 
 def _place(file: Path, name: str) -> str:
-    return str(file.parent / name) if "\0" not in name and len(name) < 256 and (file.parent / name).exists() else name
+    """The path of an image beside its file; the name alone of one elsewhere, or that no file can have."""
+    try:
+        return str(file.parent / name) if (file.parent / name).exists() else name
+    except (OSError, ValueError):
+        return name
 
 
 def _in_pixels(entry: Entry, path: Path, name: str, problems: list[Problem]) -> np.ndarray:
