@@ -27,8 +27,8 @@ ProblemId = Literal[  # stable names of the kinds of problems, for programs
     "image-unlisted",  # no annotation says anything of it
     "image-missing",  # an annotation of an image that is not there
     "image-listed-twice",
-    "size-differs",  # the annotations are of an image of another size
-    "annotations-unreadable",  # a file, or all that it says of one image
+    "annotations-unusable",  # a file, or all that it says of one image
+    "labels-unknown",  # labels were asked for that nothing has
     "record-invalid",  # one row, shape or entry that says nothing usable
     "shape-not-counted",  # one that is no point, or no object of its own
     "dots-invalid",  # their place is not a number
@@ -37,10 +37,23 @@ ProblemId = Literal[  # stable names of the kinds of problems, for programs
     "copy-dropped",  # an image of one half that is held out in another
     "copy-kept",
     "dots-coincide",
+    "dots-touching",  # pixels of an image of dots that may be one person or several
+    "size-differs",  # the annotations are of an image of another size: dots were scaled
+    "halves-undeclared",  # folders are called like halves, but are read as one set
     "count-differs",  # the file says another number than it has dots
     "perspective-unknown",
 ]
-NOTHING_LOST: frozenset[ProblemId] = frozenset({"copy-kept", "dots-coincide", "count-differs", "perspective-unknown"})
+NOTHING_LOST: frozenset[ProblemId] = frozenset(
+    {
+        "copy-kept",
+        "dots-coincide",
+        "dots-touching",
+        "size-differs",
+        "halves-undeclared",
+        "count-differs",
+        "perspective-unknown",
+    }
+)
 
 
 class Problem(NamedTuple):

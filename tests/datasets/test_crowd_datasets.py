@@ -104,7 +104,10 @@ def test_a_frame_of_mall_after_the_last_listed_is_left_out(copy: Callable[[str],
     save_image(root / "frames/seq_000003.jpg", 5)
     found, problems = samples("mall", root)
     assert len(found) == 2
-    assert problems == [Problem(str(root / "mall_gt.mat"), "frame 3: only 2 frames have dots", "the image is left out")]
+    what = "frame 3: only 2 frames have dots"
+    assert problems == [
+        Problem(str(root / "mall_gt.mat"), what, "the image is left out", "annotations-unusable"),
+    ]
 
 
 def test_a_region_of_another_size_leaves_the_image_out(tmp_path: Path) -> None:
@@ -146,7 +149,9 @@ def test_a_number_of_nwpu_that_differs_is_reported_and_the_dots_count(copy: Call
     (root / "jsons/0001.json").write_text(json.dumps({"points": [[1, 2.5]], "human_num": 3}))
     found, problems = samples("nwpu", root)
     assert found[0].dots.tolist() == [[1, 2.5]]
-    assert problems == [Problem(str(root / "jsons/0001.json"), "says 3 people, has 1 dots", "the dots count")]
+    assert problems == [
+        Problem(str(root / "jsons/0001.json"), "says 3 people, has 1 dots", "the dots count", "count-differs")
+    ]
 
 
 def test_a_line_of_jhu_that_is_none_is_named_and_its_image_left_out(copy: Callable[[str], Path]) -> None:
@@ -156,7 +161,7 @@ def test_a_line_of_jhu_that_is_none_is_named_and_its_image_left_out(copy: Callab
     found, problems = samples("jhu", root)
     assert [sample.split for sample in found] == ["val"]
     what = "line 2: '1 2 3 4 1' is not x y width height occlusion blur: correct it"
-    assert problems == [Problem(str(truth), what, "the image is left out")]
+    assert problems == [Problem(str(truth), what, "the image is left out", "annotations-unusable")]
 
 
 def test_jhu_s_test_half_is_the_test_split(copy: Callable[[str], Path]) -> None:
