@@ -65,18 +65,21 @@ def describe(family: str, kind: str) -> Kind:
     return Kind(family, kind, _one_line(summary), _one_line(notes or ""), options_of(schema, stable, paper))
 
 
-def options_of(schema: type[Options], defaults: dict[str, Any], paper: dict[str, Any], start: str = "") -> list[Option]:
-    """The options of a schema with their values in two presets; those inside an option follow with its name."""
+def options_of(
+    schema: type[Options], defaults: dict[str, Any], paper: dict[str, Any], start: str = "", outer: str = ""
+) -> list[Option]:
+    """The options of a schema with their values in two presets. Those inside an option have its name in front, and its
+    meaning, `outer`, where they have none of their own."""
     found = []
     for name, field in schema.model_fields.items():
         inner, value, other = field.annotation, defaults.get(name), paper.get(name)
+        meaning = _one_line(field.description or outer)
         if isinstance(inner, type) and issubclass(inner, Options) and isinstance(value, dict):
-            found += options_of(inner, value, other or {}, f"{start}{name}.")
+            found += options_of(inner, value, other or {}, f"{start}{name}.", meaning)
             continue
         required = name not in defaults
         written = None if required else _yaml(value)
         differs = None if required or _yaml(other) == written else _yaml(other)
-        meaning = _one_line(field.description or "")
         found.append(Option(f"{start}{name}", _field_type(field), required, written, differs, meaning))
     return found
 
