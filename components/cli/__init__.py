@@ -10,7 +10,7 @@ import os
 
 import click
 
-from components.cli import compare, count, data, doctor, kinds, studies
+from components.cli import compare, count, data, doctor, kinds, new, studies
 
 
 def main() -> None:
@@ -45,5 +45,6 @@ for command in (
     kinds.list_kinds,
     data.data,
     doctor.doctor,
+    new.new_study,
 ):
     dotfield.add_command(command)

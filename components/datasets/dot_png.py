@@ -117,7 +117,9 @@ def read_dots(params: Params, path: Path, problems: list[Problem]) -> np.ndarray
         what = f"{touching} of its {int(sizes.sum())} marked pixels touch another, in {int((sizes > 1).sum())} groups"
         if touching > TOUCHING * sizes.sum() or sizes.max() > TOGETHER:
             raise UserError(f"{what}: set `touching: groups` to count each group once, or `touching: pixels`")
-        problems.append(Problem(str(path), what, "each pixel counts; set `touching: pixels` if that is right"))
+        problems.append(
+            Problem(str(path), what, "each pixel counts; set `touching: pixels` if that is right", "dots-touching")
+        )
     if as_groups:
         middles = ndimage.center_of_mass(marks, groups, range(1, number + 1))
         return np.array(middles, np.float64).reshape(-1, 2)[:, ::-1] + 0.5
