@@ -10,7 +10,7 @@ import os
 
 import click
 
-from components.cli import data, kinds, studies
+from components.cli import data, export, kinds, studies
 
 
 def main() -> None:
@@ -34,5 +34,13 @@ def dotfield(traceback: bool) -> None:
         os.environ[TRACEBACK] = "1"
 
 
-for command in (studies.studies, studies.run, studies.publish_study, studies.check_study, kinds.list_kinds, data.data):
+for command in (
+    studies.studies,
+    studies.run,
+    studies.publish_study,
+    studies.check_study,
+    kinds.list_kinds,
+    data.data,
+    export.export_run,
+):
     dotfield.add_command(command)
