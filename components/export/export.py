@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+from components.data.decode import preprocess
 from components.data.manifest import Prepared
 from components.errors import UserError
 from components.export.card import markdown
 from components.export.check import Density, check_images, largest_difference, require_equal
 from components.export.facts import describe
+from components.export.network import Inputs
+from components.export.onnx_file import OnnxFile
+from components.export.torch_program import TorchProgram
 from components.export.weights_file import WeightsFile
 from components.runs.folder import Weights, read_weights
 from components.runs.predictor import load_predictor
@@ -46,11 +51,12 @@ class Format(Protocol):
         """Add the facts of the model card to the file, where the format has a place for them."""
 
 
-FORMATS: dict[str, Callable[[bool, str], Format]] = {".safetensors": lambda half, inputs: WeightsFile(half)}
+NETWORKS: dict[str, Callable[[Inputs], Format]] = {".onnx": OnnxFile, ".pt2": TorchProgram}
+WEIGHTS = ".safetensors"
 
 
 def export(
-    run: Path, file: Path, *, half: bool = False, inputs: str = "uint8", data: Path | None = None
+    run: Path, file: Path, *, half: bool = False, inputs: Inputs | None = None, data: Path | None = None
 ) -> dict[str, Any]:
     """Write `file`, in the format that its ending names, and beside it the model card, such as `counter.onnx.md` for
     `counter.onnx`; the facts of the card.
@@ -67,7 +73,8 @@ def export(
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f"partial-{file.name}")
     try:
-        form.write(partial, weights)
+        with warnings.catch_warnings(action="ignore"):  # torch's, of what it does itself
+            form.write(partial, weights)
         facts = _checked_facts(form, partial, file, source, prepared)
         partial.replace(file)
     finally:
@@ -77,11 +84,17 @@ def export(
     return facts
 
 
-def format_of(file: Path, half: bool, inputs: str) -> Format:
-    """The format that a file's ending names. Raises UserError where there is none."""
-    if file.suffix not in FORMATS:
-        raise UserError(f"{file}: its name must end in {' or '.join(FORMATS)}")
-    return FORMATS[file.suffix](half, inputs)
+def format_of(file: Path, half: bool, inputs: Inputs | None) -> Format:
+    """The format that a file's ending names. Raises UserError where there is none, or where an option is not for it."""
+    if file.suffix == WEIGHTS:
+        if inputs is not None:
+            raise UserError(f"{file}: --input is for networks ({', '.join(NETWORKS)}); leave it out")
+        return WeightsFile(half)
+    if file.suffix not in NETWORKS:
+        raise UserError(f"{file}: its name must end in {', '.join([WEIGHTS, *NETWORKS])}")
+    if half:
+        raise UserError(f"{file}: --half is for weights ({WEIGHTS}); leave it out")
+    return NETWORKS[file.suffix](inputs or "uint8")
 
 
 def find_prepared(source: Path, metadata: dict[str, Any], data: Path | None) -> Prepared | None:
@@ -105,10 +118,11 @@ def run_folder(metadata: dict[str, Any]) -> Path:
 
 def _checked_facts(form: Format, written: Path, file: Path, source: Path, prepared: Prepared | None) -> dict[str, Any]:
     """Compare the written file, which will be called `file`, with the run, and count the held-out images with it."""
-    run, density, images = load_predictor(source), form.open(written), check_images(prepared)
-    difference = largest_difference(run.density, density, images)
+    weights, density = read_weights(source), form.open(written)
+    side = weights.metadata["preprocessing"]["longest_side"]
+    images = [preprocess(image, side) for image in check_images(prepared)]
+    difference = largest_difference(load_predictor(source).density, density, images)
     require_equal(str(file), difference, form.tolerance)
-    weights = read_weights(source)
     facts = describe(weights, prepared, density)
     form.embed(written, facts)
     target = file.name if file.is_absolute() else file

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(tmp_path_factory.mktemp("project"))
         _, layout = projects.run_study(STUDY)
         return layout.run("refined", 3).folder.resolve()
+
+
+@pytest.fixture(autouse=True, scope="package")
+def _untraced() -> None:
+    """Torch's log of its own tracing is as slow as the tracing, and pytest would record it."""
+    logging.getLogger("torch.__trace").disabled = True
