@@ -38,14 +38,14 @@ def summary(facts: Facts) -> str:
 
 def _purpose(facts: Facts) -> list[str]:
     file = facts["file"]
-    lines = [
+    return [
         f"Counts {facts['objects']} in a picture: the network maps it to a density map, whose sum is the count.",
         "",
         f"- File: `{file['name']}`, {file['kind']}, {file['bytes'] / 1e6:.2f} MB, SHA-256 `{file['sha256']}`",
         f"- Checked against the run on {file['images']} sizes: counts differ by at most {file['difference']:.1e} "
         f"of the {facts['objects']}",
+        f"- Use: {file['use']}",
     ]
-    return lines + [f"- {line}" for line in file["use"]]
 
 
 def _network(network: Facts) -> list[str]:
@@ -109,7 +109,7 @@ def _limits(facts: Facts) -> list[str]:
             "other viewpoints, sizes of heads, light or weather, its errors are unknown.",
         )
     if side := facts["data"]["longest_side"]:
-        lines.append(f"- Pictures with a side above {side} px are scaled down: small heads may vanish.")
+        lines.append(f"- Pictures with a side above {side} px are counted scaled down: small heads may vanish.")
     return lines
 
 

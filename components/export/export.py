@@ -38,8 +38,8 @@ class Format(Protocol):
     def flags(self) -> str:
         """The options of the command that choose it, each after a space."""
 
-    def usage(self, name: str) -> list[str]:
-        """How a file of that name is used: lines of the card."""
+    def usage(self, name: str, longest_side: int | None) -> str:
+        """How a file of that name is used, in Markdown; the run's pictures had no side above `longest_side` pixels."""
 
     def write(self, file: Path, weights: Weights) -> None:
         """Raises UserError where a package that this needs is not installed."""
@@ -131,7 +131,7 @@ def _checked_facts(form: Format, written: Path, file: Path, source: Path, prepar
         "kind": form.kind,
         "images": len(images),
         "difference": difference,
-        "use": form.usage(file.name),
+        "use": form.usage(file.name, side),
         "command": f"dotfield export {run_folder(weights.metadata)} {target}{form.flags}",
     }
     return facts | {"file": about}

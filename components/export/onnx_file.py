@@ -17,7 +17,7 @@ from torch.export import ExportedProgram
 
 from components.errors import UserError
 from components.export.check import TOLERANCE, Density
-from components.export.network import IMAGES, PEOPLE, Inputs, network_input, trace
+from components.export.network import IMAGES, PEOPLE, Inputs, input_words, network_input, trace
 from components.runs.folder import HEADER, Weights
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -39,11 +39,9 @@ class OnnxFile:
     def flags(self) -> str:
         return "" if self.inputs == "uint8" else f" --input {self.inputs}"
 
-    def usage(self, name: str) -> list[str]:
-        return [
-            f"Use: `onnxruntime.InferenceSession({name!r}).run(None, {{{IMAGES!r}: images}})[0]` with images "
-            "(1, 3, H, W) gives people per cell (1, 1, h, w); its sum is the count"
-        ]
+    def usage(self, name: str, longest_side: int | None) -> str:
+        run = f"onnxruntime.InferenceSession({name!r}).run(None, {{{IMAGES!r}: images}})[0]"
+        return f"`{run}` {input_words(self.inputs, longest_side)}"
 
     def write(self, file: Path, weights: Weights) -> None:
         require_packages(str(file))

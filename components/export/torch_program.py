@@ -12,7 +12,7 @@ import torch
 from torch.export import ExportedProgram
 
 from components.export.check import TOLERANCE, Density
-from components.export.network import Inputs, network_input, trace
+from components.export.network import Inputs, input_words, network_input, trace
 from components.runs.folder import HEADER, Weights
 
 
@@ -31,11 +31,8 @@ class TorchProgram:
     def flags(self) -> str:
         return "" if self.inputs == "uint8" else f" --input {self.inputs}"
 
-    def usage(self, name: str) -> list[str]:
-        return [
-            f"Use: `torch.export.load({name!r}).module()(images)` with images (1, 3, H, W) gives people per cell "
-            "(1, 1, h, w); its sum is the count"
-        ]
+    def usage(self, name: str, longest_side: int | None) -> str:
+        return f"`torch.export.load({name!r}).module()(images)` {input_words(self.inputs, longest_side)}"
 
     def write(self, file: Path, weights: Weights) -> None:
         save_program(file, trace(weights, self.inputs), weights.metadata)

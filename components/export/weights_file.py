@@ -37,8 +37,8 @@ class WeightsFile:
     def flags(self) -> str:
         return " --half" if self.half else ""
 
-    def usage(self, name: str) -> list[str]:
-        return [f"Use: `dotfield.load({name!r}).count('photo.jpg')`"]
+    def usage(self, name: str, longest_side: int | None) -> str:
+        return f"`dotfield.load({name!r}).count('photo.jpg')`"
 
     def write(self, file: Path, weights: Weights) -> None:
         tensors = {name: each for name, each in weights.tensors.items() if name.startswith("counter.")}

@@ -65,7 +65,7 @@ def test_the_light_counter_fits_in_six_megabytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("counter.pth", r"counter\.pth: its name must end in \.safetensors"),
+        ("counter.pth", r"counter\.pth: its name must end in \.safetensors, \.onnx, \.pt2"),
         ("best.safetensors", r"best\.safetensors: is the run's own file; give the export another name"),
     ],
 )
