@@ -43,7 +43,7 @@ class CountingNetwork(nn.Module):
 
 
 def input_words(inputs: Inputs, longest_side: int | None) -> str:
-    """What a network takes and gives, in words; the pictures that it was trained on had no side above `longest_side`."""
+    """What a network takes and gives, in words; `longest_side` is that of its training images in pixels, if bounded."""
     pixels = "uint8, RGB" if inputs == "uint8" else f"float32, (RGB / 255 - {IMAGENET_MEAN}) / {IMAGENET_STD}"
     bound = f", scaled down to at most {longest_side} px a side," if longest_side else ""
     return f"with images (1, 3, H, W) {pixels}{bound} gives people per cell (1, 1, h, w), whose sum is the count"
