@@ -10,7 +10,7 @@ import os
 
 import click
 
-from components.cli import compare, count, data, doctor, kinds, new, studies
+from components.cli import compare, count, data, doctor, export, kinds, new, studies
 
 
 def main() -> None:
@@ -46,5 +46,6 @@ for command in (
     data.data,
     doctor.doctor,
     new.new_study,
+    export.export_run,
 ):
     dotfield.add_command(command)
