@@ -1,9 +1,10 @@
 """Counting with a trained counter:
 
     import dotfield
-    counter = dotfield.load("out/demo/runs/generated/seed-0")   # a run's folder, or a weights file
-    counter.count("photo.jpg")                                  # how many people it shows
-    counter.density("photo.jpg")                                # (h, w): people in each cell of `counter.stride` px
+    counter = dotfield.load()              # the released counter; or that of a run's folder or of a weights file,
+                                           # dotfield.load("out/demo/runs/generated/seed-0")
+    counter.count("photo.jpg")             # how many people it shows
+    counter.density("photo.jpg")           # (h, w): people in each cell of `counter.stride` px
 
 An image is a file or an array (H, W, 3) uint8 RGB. It is preprocessed as the counter's training images were."""
 
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
 __all__ = ["load"]
 
 
-def load(path: str | Path) -> Predictor:
-    """The counter of a weights file, or of a run's folder. Raises components.errors.UserError: no such file, or it is
-    damaged or not one of dotfield's."""
+def load(path: str | Path | None = None) -> Predictor:
+    """The counter of a weights file, or of a run's folder; without a path, the one that this package ships.
+
+    Raises components.errors.UserError: no such file, or it is damaged or not one of dotfield's."""
     from components.runs.predictor import load_predictor  # torch takes a second to import
 
     return load_predictor(path)

@@ -21,12 +21,53 @@ SHARE = "share_"  # begins the names under which an epoch's record has the mean 
 CELL = 4  # pixels: side of the cells on which annotation maps are stored, the finest grid that a counter reads
 
 
+ProblemId = Literal[  # stable names of the kinds of problems, for programs
+    "other",
+    "image-unusable",  # cannot be decoded, or its region or perspective map does not fit
+    "image-unlisted",  # no annotation says anything of it
+    "image-missing",  # an annotation of an image that is not there
+    "image-listed-twice",
+    "annotations-unusable",  # a file, or all that it says of one image
+    "labels-unknown",  # labels were asked for that nothing has
+    "record-invalid",  # one row, shape or entry that says nothing usable
+    "shape-not-counted",  # one that is no point, or no object of its own
+    "dots-invalid",  # their place is not a number
+    "dots-outside",  # of the image
+    "dots-outside-region",
+    "copy-dropped",  # an image of one half that is held out in another
+    "copy-kept",
+    "dots-coincide",
+    "dots-touching",  # pixels of an image of dots that may be one person or several
+    "size-differs",  # the annotations are of an image of another size: dots were scaled
+    "halves-undeclared",  # folders are called like halves, but are read as one set
+    "count-differs",  # the file says another number than it has dots
+    "perspective-unknown",
+]
+NOTHING_LOST: frozenset[ProblemId] = frozenset(
+    {
+        "copy-kept",
+        "dots-coincide",
+        "dots-touching",
+        "size-differs",
+        "halves-undeclared",
+        "count-differs",
+        "perspective-unknown",
+    }
+)
+
+
 class Problem(NamedTuple):
-    """Something wrong in raw data: which file, what, and what was done about it."""
+    """Something wrong in raw data: which file, what, what was done about it, and the kind of the problem."""
 
     file: str
     what: str
     action: str
+    id: ProblemId = "other"
+
+    @property
+    def lost(self) -> bool:
+        """Whether an image or a dot is not used because of it, or may be so."""
+        return self.id not in NOTHING_LOST
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import boto3
 import pytest
 import torch
+from moto.server import ThreadedMotoServer
 
 from components.training.assemble import TrainingData, open_data
 from tests import crowds
@@ -37,6 +41,23 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> TrainingData:
     """Eight made images of 48 x 64 px, 5 to train, 2 to validate, 1 to test, and their maps."""
     splits = ["train"] * 5 + ["val"] * 2 + ["test"]
     return open_data(*crowds.write(tmp_path_factory.mktemp("made"), [(48, 64)] * len(splits), splits))
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[Any]:
+    """A client of an S3 server on loopback, at which the environment points, with one bucket."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        environment.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            environment.setenv(name, "test")
+        client = boto3.client("s3")
+        client.create_bucket(Bucket="crowds")
+        yield client
+    server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import os
 
 import click
 
-from components.cli import data, kinds, studies
+from components.cli import compare, count, data, doctor, export, kinds, new, studies
 
 
 def main() -> None:
@@ -34,5 +34,18 @@ def dotfield(traceback: bool) -> None:
         os.environ[TRACEBACK] = "1"
 
 
-for command in (studies.studies, studies.run, studies.publish_study, studies.check_study, kinds.list_kinds, data.data):
+for command in (
+    studies.studies,
+    studies.run,
+    studies.publish_study,
+    studies.check_study,
+    studies.apply_best,
+    compare.compare,
+    count.count,
+    kinds.list_kinds,
+    data.data,
+    doctor.doctor,
+    new.new_study,
+    export.export_run,
+):
     dotfield.add_command(command)

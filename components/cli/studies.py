@@ -84,6 +84,18 @@ def check_study(study: str) -> None:
         click.echo(line)
 
 
+@click.command("apply")
+@click.argument("study")
+@click.argument("search")
+def apply_best(study: str, search: str) -> None:
+    """Write the best values of SEARCH into the experiment of STUDY that it searched."""
+    from components.workspace.apply_search import apply_search
+
+    layout = _layout(study)
+    for key, value in apply_search(layout, search).items():
+        click.echo(f"{layout.params}: {key} = {value}")
+
+
 def _layouts() -> list[Layout]:
     from components.datasets.shared.files import natural
     from components.errors import UserError

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from components.config.options import Choice, Options, check
 from components.errors import UserError
@@ -33,8 +33,14 @@ def resolve(family: str, choice: Choice, where: str, preset: str = "stable") -> 
     """The options of a kind, checked. Raises UserError: an unknown kind, or what its `Params` refuses."""
     if choice.kind not in kinds(family):
         raise UserError(f"{where}: there is no {family} {choice.kind!r}; kinds: {', '.join(kinds(family))}")
-    schema, presets = options(family, choice.kind), getattr(_module(family, choice.kind), "PRESETS", {})
-    return check(schema, _merge(_defaults(schema), presets.get(preset, {}), choice.options), where)
+    values = _merge(default_options(family, choice.kind, preset), choice.options)
+    return check(options(family, choice.kind), values, where)
+
+
+def default_options(family: str, kind: str, preset: str) -> dict[str, Any]:
+    """What the options of a kind are where the user writes nothing; without those that have no default."""
+    presets = getattr(_module(family, kind), "PRESETS", {})
+    return _merge(_defaults(options(family, kind)), presets.get(preset, {}))
 
 
 def options(family: str, kind: str) -> type[Options]:
@@ -49,6 +55,20 @@ def how_to_obtain(kind: str) -> str:
     if not hasattr(module, "FROM"):
         return "set it to the one that holds the data set"
     return f"it must hold {module.LAYOUT}; get the data set from {module.FROM}, or set root to where it lies"
+
+
+class SplitOrigin(NamedTuple):
+    """Whose the splits are that a data set has: "published" or "given", and a sentence where there is more to say."""
+
+    whose: str
+    note: str
+
+
+def split_origin(kind: str) -> SplitOrigin:
+    """Whose the splits of a kind of data set are."""
+    module = _module("dataset", kind)
+    note = getattr(module, "SPLITS", "")
+    return SplitOrigin("published" if hasattr(module, "FROM") and not note else "given", note)
 
 
 def build(family: str, kind: str, options: Options, **context: Any) -> Any:

@@ -14,10 +14,11 @@ In both, a mapping that names another `kind` replaces the whole mapping, since o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from components.config.options import Choice, Name, Options, Seed
 from components.config.search import Search
@@ -25,15 +26,34 @@ from components.errors import UserError
 
 Preset = Literal["paper", "stable"]
 WORDS = {"title", "published"}  # keys of an experiment that change no number
+SCENE = "scene"  # the value of a split's `group` that stands for the data set's own scenes
 TESTING = "averaging"  # the key of an experiment that changes how its runs are tested, but not the runs
 
 
 class Split(Options):
-    """Shares of the images. `test` is used only where the data set has no test split of its own."""
+    """How images are divided. `val`, `test`, `seed` and `group` are used only for splits that the data set does not
+    have of its own; `copies` only for those that it has."""
 
-    val: float = Field(0.2, gt=0, lt=1)
-    test: float = Field(0.2, gt=0, lt=1)
-    seed: Seed = 0
+    val: float = Field(0.2, gt=0, lt=1, description="share of the training images")
+    test: float = Field(0.2, gt=0, lt=1, description="share of the images")
+    seed: Seed = Field(0, description="draws the images of a split")
+    group: str | None = Field(
+        None,
+        description="what stays on one side: `scene`, or a regular expression in ids, whose (first group) names it",
+    )
+    copies: Literal["drop", "keep"] = Field(
+        "drop", description="images of a training or validation half of which a held-out half has a copy"
+    )
+
+    @field_validator("group")
+    @classmethod
+    def _check_group(cls, group: str | None) -> str | None:
+        try:
+            if group not in (None, SCENE) and not re.compile(group).groups:
+                raise UserError(f"{group!r} must be {SCENE!r}, or have a group in parentheses, such as '(cam[0-9]+)'")
+        except re.error as error:
+            raise UserError(f"{group!r} is not a regular expression: {error}") from None
+        return group
 
 
 class DatasetEntry(Options):

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from pydantic import model_validator
 from torch import Tensor, nn
+from torch._higher_order_ops.scan import scan
+from torch.nn import functional
 
 from components.config.options import Optimiser, Options
 from components.counters.shared.preprocessing import standardise
@@ -75,8 +78,37 @@ class SFCN(Counter):
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in 0..1 -> (B, channels, ceil(H/8), ceil(W/8))."""
         features = self.back_end(self.front_end(pad_to(standardise(images), self.stride)))
-        maps: Tensor = self.output(self.encoder(features))
+        exporting = torch.compiler.is_exporting()
+        encoded = exportable_encoder(self.encoder, features) if exporting else self.encoder(features)
+        maps: Tensor = self.output(encoded)
         return maps
+
+
+def exportable_encoder(encoder: SpatialEncoder, features: Tensor) -> Tensor:
+    """What the encoder computes, (B, 64, H, W) -> (B, 64, H, W), as scans that an exported program keeps as such.
+
+    The encoder's own loops over the slices would be unrolled for the size of the traced image, and no other."""
+    rows = _scan_both_ways(features.permute(2, 0, 1, 3), encoder.along_rows.weight.squeeze(2), encoder.along_rows.bias)
+    slices = rows.permute(3, 1, 2, 0)  # (W, B, C, H)
+    columns = _scan_both_ways(slices, encoder.along_columns.weight.squeeze(3), encoder.along_columns.bias)
+    return columns.permute(1, 2, 3, 0)
+
+
+def _scan_both_ways(slices: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """(N, B, C, L): slice i becomes slice i + ReLU(conv(slice i - 1)), from the first to the last and back."""
+    numbers = torch.arange(slices.shape[0], device=slices.device)
+    follows = (numbers > 0).to(slices.dtype)[:, None, None, None]  # 0 at the first slice, which has none before it
+
+    def step(before: Tensor, current: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        state, has_before = current
+        message = functional.conv1d(before, weight, bias, padding=weight.shape[2] // 2).relu()
+        state = state + has_before * message
+        return state, state.clone()
+
+    for _ in range(2):
+        _, states = scan(step, slices.new_zeros(slices.shape[1:]), (slices.contiguous(), follows))
+        slices = states.flip(0)
+    return slices
 
 
 def _backbone(kind: str) -> tuple[nn.Module, int]:

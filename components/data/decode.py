@@ -5,15 +5,15 @@ Raw files are untrusted."""
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from components.crowd import Dataset, Problem, RawSample
+from components.crowd import Dataset, Problem, ProblemId, RawSample
 from components.data.regions import resize_region
 from components.errors import UserError
 
@@ -25,6 +25,7 @@ class PreparedImage:
     id: str
     published_split: str | None  # "train", "val" or "test" where the data set is published so divided
     pixels: np.ndarray
+    raw_pixels: np.ndarray  # (H, W, 3) uint8 RGB, upright, before the image was scaled
     dots: np.ndarray
     scale: float  # prepared pixels per raw pixel
     sha256: str
@@ -46,14 +47,16 @@ def preprocess(image: Path | np.ndarray, longest_side: int | None) -> np.ndarray
     return np.asarray(resize_to_longest_side(Image.fromarray(image), longest_side)[0])
 
 
-def read_image(path: Path) -> Image.Image:
-    """An image file as RGB with 8 bits, turned as its EXIF orientation says.
+def read_image(file: Path | BinaryIO, name: str | None = None) -> Image.Image:
+    """An image file as RGB with 8 bits, turned as its EXIF orientation says; what is transparent becomes white.
 
-    Raises UserError: what cannot be decoded, has 32 bits a pixel, or is larger than Pillow's bound on pixels (a
-    decompression bomb)."""
+    Errors call it by its path, or by `name`. Raises UserError: what cannot be decoded, has 32 bits a pixel, or is
+    larger than Pillow's bound on pixels (a decompression bomb)."""
+    path = name or file
     try:
-        as_error = warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning)
-        with as_error, Image.open(path) as image:
+        with Image.open(file) as image:
+            if Image.MAX_IMAGE_PIXELS and image.width * image.height > Image.MAX_IMAGE_PIXELS:
+                raise Image.DecompressionBombError
             upright = ImageOps.exif_transpose(image)
     except Exception as error:  # a damaged file fails in Pillow's decoders with errors of any type
         raise UserError(f"{path}: cannot be decoded ({type(error).__name__})") from None
@@ -63,16 +66,22 @@ def read_image(path: Path) -> Image.Image:
         )
     if upright.mode.startswith("I;16"):  # converted as it stands, all above 255 of 65,535 would be white
         upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+    if upright.has_transparency_data:
+        opaque = upright.convert("RGBA")
+        upright = Image.alpha_composite(Image.new("RGBA", opaque.size, "white"), opaque)
     return upright.convert("RGB")
 
 
 def resize_to_longest_side(image: Image.Image, longest_side: int | None) -> tuple[Image.Image, float]:
     """The image with no side above `longest_side`, and the scale; a smaller image is not enlarged."""
-    scale = min(1.0, longest_side / max(image.size)) if longest_side else 1.0
-    if scale == 1.0:
-        return image, scale
-    width, height = (max(1, round(side * scale)) for side in image.size)
-    return image.resize((width, height), Image.Resampling.LANCZOS), scale
+    size, scale = scaled_size(image.size, longest_side)
+    return (image if size == image.size else image.resize(size, Image.Resampling.LANCZOS)), scale
+
+
+def scaled_size(size: tuple[int, int], longest_side: int | None) -> tuple[tuple[int, int], float]:
+    """The (width, height) of an image of `size` with no side above `longest_side`, and the scale, at most 1."""
+    scale = min(1.0, longest_side / max(size)) if longest_side else 1.0
+    return (max(1, round(size[0] * scale)), max(1, round(size[1] * scale))), scale
 
 
 def prepare_images(dataset: Dataset, longest_side: int | None, problems: list[Problem]) -> Iterator[PreparedImage]:
@@ -86,16 +95,19 @@ def prepare_images(dataset: Dataset, longest_side: int | None, problems: list[Pr
                 raise UserError("its region of interest is empty")
             perspective = check_size(sample.perspective, image.size, "perspective map")
         except UserError as error:
-            problems.append(Problem(name, str(error).removeprefix(f"{name}: "), "the image is left out"))
+            what = str(error).removeprefix(f"{name}: ")
+            problems.append(Problem(name, what, "the image is left out", "image-unusable"))
             continue
         dots = drop_invalid_dots(sample.dots, image.size, name, problems)
         if region is not None:
             dots = drop_dots_outside(region, dots, name, problems)
         small, scale = resize_to_longest_side(image, longest_side)
+        raw_pixels = np.asarray(image)
         yield PreparedImage(
             id=sample.id,
             published_split=sample.split,
-            pixels=np.asarray(small),
+            pixels=raw_pixels if small is image else np.asarray(small),
+            raw_pixels=raw_pixels,
             dots=dots * (np.array(small.size) / image.size),
             scale=scale,
             sha256=sha256,
@@ -126,13 +138,13 @@ def drop_invalid_dots(dots: np.ndarray, size: tuple[int, int], file: str, proble
     inside = finite & (dots >= 0).all(axis=1) & (dots <= size).all(axis=1)
     kept: np.ndarray = dots[inside]
     shared = len(kept) - len(np.unique(kept, axis=0))
-    for number, what, action in (
-        ((~finite).sum(), "whose place is not a number", "dropped"),
-        ((finite & ~inside).sum(), f"outside the image of {size[0]} x {size[1]} px", "dropped"),
-        (shared, "in the same place as another", "kept: they are people too"),
-    ):
-        if number:
-            problems.append(Problem(file, f"{_dots(number)} {what}", action))
+    outside = f"outside the image of {size[0]} x {size[1]} px"
+    found: tuple[tuple[int, str, str, ProblemId], ...] = (
+        ((~finite).sum(), "whose place is not a number", "dropped", "dots-invalid"),
+        ((finite & ~inside).sum(), outside, "dropped", "dots-outside"),
+        (shared, "in the same place as another", "kept: they are people too", "dots-coincide"),
+    )
+    problems += [Problem(file, f"{_dots(number)} {what}", action, id) for number, what, action, id in found if number]
     return kept
 
 
@@ -148,7 +160,9 @@ def drop_dots_outside(region: np.ndarray, dots: np.ndarray, file: str, problems:
     """Dots (N, 2), all inside the image, without those in pixels outside the region of interest (H, W)."""
     kept: np.ndarray = dots[_values_at(region, dots)]
     if lost := len(dots) - len(kept):
-        problems.append(Problem(file, f"{_dots(lost)} outside the region of interest", "dropped"))
+        problems.append(
+            Problem(file, f"{_dots(lost)} outside the region of interest", "dropped", "dots-outside-region")
+        )
     return kept
 
 
@@ -157,7 +171,7 @@ def sample_perspective(perspective: np.ndarray, dots: np.ndarray, file: str, pro
     values: np.ndarray = np.nan_to_num(_values_at(perspective, dots), posinf=0.0)
     if unknown := int((values <= 0).sum()):
         what = f"the perspective map says nothing at {_dots(unknown)}"
-        problems.append(Problem(file, what, "drawn as small as the smallest"))
+        problems.append(Problem(file, what, "drawn as small as the smallest", "perspective-unknown"))
     known: np.ndarray = np.maximum(values, 0.0)
     return known
 

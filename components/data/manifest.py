@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.data.decode import PreparedImage
-from components.data.duplicates import group_duplicates, image_signature
+from components.data.duplicates import Pairs, find_copies, image_signature
 from components.data.packed import Pack
 from components.data.regions import cell_shares
 from components.errors import UserError
@@ -30,7 +30,7 @@ SCHEMA = pa.schema(
         ("scale", pa.float64()),  # prepared pixels per raw pixel
         ("x", pa.list_(pa.float64())),  # dots, in prepared pixels
         ("y", pa.list_(pa.float64())),
-        ("group", pa.int32()),  # images with one group are copies of one picture and stand on one side of a split
+        ("group", pa.int32()),  # images with one group were kept on one side of a cut, such as copies of one picture
         ("sha256", pa.string()),  # of the raw file, or of the made array's bytes
         ("scene", pa.string()),  # "" where the data set has none
         ("perspective", pa.list_(pa.float64())),  # at each dot, prepared pixels per metre; null without a map
@@ -117,18 +117,17 @@ class Prepared:
         return self._fractions[key]
 
 
-def manifest_rows(images: Iterable[tuple[PreparedImage, int | None]]) -> tuple[Rows, list[str | None]]:
-    """The manifest's rows without splits, copies of one picture in one group; and the published split of each image.
+def manifest_rows(images: Iterable[tuple[PreparedImage, int | None]]) -> tuple[Rows, list[str | None], Pairs]:
+    """The manifest's rows without splits and groups; the published split of each image; and the pairs of images that
+    are copies of one picture.
 
     With each image comes the number of its region of interest, if it has one."""
     rows, published, signatures = [], [], []
     for image, region in images:
         rows.append(_row(image, region))
         published.append(image.published_split)
-        signatures.append(image_signature(image.pixels))
-    for row, group in zip(rows, group_duplicates(signatures).tolist(), strict=True):
-        row["group"] = group
-    return rows, published
+        signatures.append(image_signature(image.raw_pixels))
+    return rows, published, find_copies(signatures)
 
 
 def write_manifest(rows: Rows, preprocessing: Preprocessing, path: Path) -> None:

@@ -12,14 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
+from components.config import plugins
 from components.config.study import DatasetEntry
 from components.crowd import SPLITS, Problem
 from components.data.availability import open_dataset
 from components.data.decode import PreparedImage, prepare_images
 from components.data.manifest import Preprocessing, Rows, manifest_rows, write_manifest
 from components.data.packed import PackWriter, select_arrays
-from components.data.report import none_usable, report_contents, write_report
-from components.data.split import DROPPED, assign_splits, describe_splits, duplicate_problems
+from components.data.report import Counted, none_usable, report_contents, write_report
+from components.data.split import DROPPED, assign_splits, copy_problems, describe_splits, group_images
 from components.workspace.layout import PreparedPaths
 from components.workspace.progress import progress
 
@@ -31,16 +32,18 @@ def prepare_dataset(entry: DatasetEntry, where: str, title: str, folder: Path) -
     paths, dataset = PreparedPaths(folder), open_dataset(entry, f"{where}.source")
     paths.manifest.unlink(missing_ok=True)
     problems: list[Problem] = []
-    images = progress(prepare_images(dataset, entry.longest_side, problems), title, len(dataset), "images")
-    rows, published = manifest_rows(_packed(images, paths))
+    counted = Counted(dataset)
+    images = progress(prepare_images(counted, entry.longest_side, problems), title, len(dataset), "images")
+    rows, published, copies = manifest_rows(_packed(images, paths))
     if not rows:
         raise none_usable(where, len(dataset), problems)
-    ids, groups = [row["id"] for row in rows], [row["group"] for row in rows]
-    splits = assign_splits(ids, published, groups, entry.split, f"{where}.split")
-    problems += duplicate_problems(ids, groups, splits)
-    kept = _keep(rows, splits, paths.images)
-    whose = describe_splits(published, entry.split)
-    write_report(paths, report_contents(title, kept, problems, [whose]))
+    ids, scenes = [row["id"] for row in rows], [row["scene"] for row in rows]
+    groups = group_images(ids, scenes, copies, entry.split.group, f"{where}.split")
+    splits = assign_splits(ids, published, copies, groups, entry.split, f"{where}.split")
+    problems += copy_problems(ids, published, copies, splits)
+    kept = _keep(rows, splits, groups, paths.images)
+    whose = describe_splits(published, entry.split, plugins.split_origin(entry.source.kind))
+    write_report(paths, report_contents(title, kept, counted.raw(), problems, [whose]))
     write_manifest(kept, Preprocessing(entry.longest_side, entry.objects, whose), paths.manifest)
     log.info("%s: %s, %d problems: %s", title, _summary(kept), len(problems), paths.report_markdown)
 
@@ -62,11 +65,11 @@ def _packed(images: Iterable[PreparedImage], paths: PreparedPaths) -> Iterator[t
             yield image, known.setdefault(key, len(known))
 
 
-def _keep(rows: Rows, splits: list[str], images: Path) -> Rows:
-    """The rows with their splits; images that are dropped are left out, in the pack too."""
+def _keep(rows: Rows, splits: list[str], groups: list[int], images: Path) -> Rows:
+    """The rows with their splits and groups; images that are dropped are left out, in the pack too."""
     numbers = [number for number, split in enumerate(splits) if split != DROPPED]
     select_arrays(images, numbers)
-    return [rows[number] | {"split": splits[number]} for number in numbers]
+    return [rows[number] | {"split": splits[number], "group": groups[number]} for number in numbers]
 
 
 def _summary(rows: Rows) -> str:

@@ -100,10 +100,10 @@ def read(params: Params, labels: Labels, file: Path, images: Images, problems: l
         number = str(annotation.image_id)
         if number not in marks:
             what = f"image_id {annotation.image_id} is not in `images`"
-            problems.append(Problem(f"{file}: annotation {annotation.id}", what, "dropped"))
+            problems.append(Problem(f"{file}: annotation {annotation.id}", what, "dropped", "image-missing"))
         elif not _add(schema, annotation, marks[number]):
             what = f"has no {'bbox' if params.dots == 'boxes' else 'labelled keypoint'}"
-            problems.append(Problem(f"{file}: annotation {annotation.id}", what, "dropped"))
+            problems.append(Problem(f"{file}: annotation {annotation.id}", what, "dropped", "shape-not-counted"))
             uncounted[number] += 1
     same_id = _same_id(content.images)
     for image in content.images:

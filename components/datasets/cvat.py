@@ -130,7 +130,9 @@ class _Reader:
             return
         if attributes.get("outside") == "1":
             what = f"{self._image['name']}: a point labelled {label!r} is marked as outside"
-            self.problems.append(Problem(f"{self.file}:{self.line}", what, "not counted: it is not in the image"))
+            self.problems.append(
+                Problem(f"{self.file}:{self.line}", what, "not counted: it is not in the image", "shape-not-counted")
+            )
             return
         try:
             marks.add(_dots(tag, attributes), label)

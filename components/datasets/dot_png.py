@@ -130,7 +130,8 @@ def _check_pixels(sizes: np.ndarray, file: str, problems: list[Problem]) -> None
     what = f"{touching} of its {int(sizes.sum())} marked pixels touch another, in {together} groups"
     if touching > TOUCHING * sizes.sum() or sizes.max() > TOGETHER:
         raise UserError(f"{what}: set `touching: groups` to count each group once, or `touching: pixels`")
-    problems.append(Problem(file, what, "each pixel counts; set `touching: pixels` if that is right"))
+    action = "each pixel counts; set `touching: pixels` if that is right"
+    problems.append(Problem(file, what, action, "dots-touching"))
 
 
 def _check_groups(sizes: np.ndarray, file: str, problems: list[Problem]) -> None:
@@ -138,7 +139,7 @@ def _check_groups(sizes: np.ndarray, file: str, problems: list[Problem]) -> None
     large = int((sizes > LARGE * np.median(sizes)).sum()) if len(sizes) else 0
     if large:
         what = f"{large} of its {len(sizes)} groups of pixels are far larger than the others"
-        problems.append(Problem(file, what, "each counts once: look whether dots touch"))
+        problems.append(Problem(file, what, "each counts once: look whether dots touch", "dots-touching"))
 
 
 def marked(params: Params, pixels: np.ndarray, doubt: str) -> np.ndarray:

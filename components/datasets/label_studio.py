@@ -101,12 +101,12 @@ def read(params: Params, labels: Labels, file: Path, images: Images, problems: l
         known = [place for place in places if images.has(place.name)] or places[:1]
         if not known:
             what = f"a task whose data name no image: {', '.join(task.data) or 'no data'}"
-            problems.append(Problem(str(file), what, "the task is left out"))
+            problems.append(Problem(str(file), what, "the task is left out", "image-missing"))
             continue
         done = [annotation for annotation in task.annotations if not annotation.was_cancelled]
         if len(done) > 1:
             what = f"{known[0].name} was annotated {len(done)} times"
-            problems.append(Problem(str(file), what, "the first counts"))
+            problems.append(Problem(str(file), what, "the first counts", "image-listed-twice"))
         if done:
             yield from _entries(params, labels, known, done[0].result, str(file), problems)
 

@@ -85,7 +85,9 @@ def read(params: Params, labels: Labels, file: Path, images: Images, problems: l
         except UserError as error:
             marks.faults.append(f"shapes[{number}]: {error}")
     if empty := sum(isinstance(each, dict) and not each.get("points") for each in content.shapes):
-        problems.append(Problem(str(file), f"shapes without points: {empty}", "not counted: they mark nothing"))
+        problems.append(
+            Problem(str(file), f"shapes without points: {empty}", "not counted: they mark nothing", "shape-not-counted")
+        )
         marks.faults += [] if marks.dots else ["none of its shapes has a point"]
     remedy = "; mark people with points, or set `dots: boxes` where rectangles are people"
     size = (content.imageWidth, content.imageHeight)

@@ -58,24 +58,28 @@ class Mall:
             file = self.scene
             roi, perspective = read_scene(file)
         except UserError as error:
-            problems.append(Problem(str(file), str(error), "all frames are left out"))
+            problems.append(Problem(str(file), str(error), "all frames are left out", "annotations-unusable"))
             return
         there = {_number(image.stem) for image in self.frames}
         absent = [str(number) for number in range(1, len(frames) + 1) if number not in there]
         if absent:
             what = f"{len(absent)} of its {len(frames)} frames have no image: {', '.join(absent[:5])}"
-            problems.append(Problem(str(self.truth), what, "left out"))
+            problems.append(Problem(str(self.truth), what, "left out", "annotations-unusable"))
         for image in self.frames:
             number = _number(image.stem)
             try:
                 dots = _dots(frames, number)
                 said = as_number(counts[number - 1], f"count[{number - 1}]")
             except UserError as error:
-                problems.append(Problem(str(self.truth), f"frame {number}: {error}", "the image is left out"))
+                problems.append(
+                    Problem(
+                        str(self.truth), f"frame {number}: {error}", "the image is left out", "annotations-unusable"
+                    )
+                )
                 continue
             if said != len(dots):
                 what = f"frame {number}: says {said} people, has {len(dots)} dots"
-                problems.append(Problem(str(self.truth), what, "the dots count"))
+                problems.append(Problem(str(self.truth), what, "the dots count", "count-differs"))
             yield RawSample(image.stem, image, dots, "train" if number <= TRAINING else "test", roi, perspective)
 
 

@@ -46,7 +46,7 @@ class Nwpu(Pairs):
         absent = [pair.id for pair in self.pairs if not pair.image and not pair.truth]
         if absent:
             what = f"{len(absent)} images of the lists are not there, nor their dots: {', '.join(absent[:5])}"
-            problems.append(Problem(self.where, what, "left out"))
+            problems.append(Problem(self.where, what, "left out", "image-missing"))
         yield from super().samples(problems)
 
 
@@ -71,7 +71,7 @@ def read_dots(path: Path, problems: list[Problem]) -> np.ndarray:
     content = json_records.load(path, File)
     if content.number not in (None, len(content.points)):
         what = f"says {content.number} people, has {len(content.points)} dots"
-        problems.append(Problem(str(path), what, "the dots count"))
+        problems.append(Problem(str(path), what, "the dots count", "count-differs"))
     return as_dots(content.points, "points")
 
 

@@ -81,7 +81,7 @@ def read(params: Params, file: Path, images: Images, problems: list[Problem]) ->
         if row.image:
             rows.setdefault(str(row.image), []).append(row)
         else:
-            problems.append(Problem(row.where, "names no image", "the row is dropped; correct it"))
+            problems.append(Problem(row.where, "names no image", "the row is dropped; correct it", "record-invalid"))
     entries = [_entry(params, name, found) for name, found in rows.items()]
     dots = {dot for entry in entries for dot in entry.dots}
     if params.units == "pixels" and len(dots) >= FEW and all(0 <= value <= 1 for dot in dots for value in dot):

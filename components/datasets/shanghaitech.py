@@ -61,7 +61,9 @@ def read_dots(path: Path, problems: list[Problem]) -> np.ndarray:
     dots = as_dots(location, "location")
     number = len(dots) if said is None else as_number(said, "number")
     if number != len(dots):
-        problems.append(Problem(str(path), f"says {number} people, has {len(dots)} dots", "the dots count"))
+        problems.append(
+            Problem(str(path), f"says {number} people, has {len(dots)} dots", "the dots count", "count-differs")
+        )
     return dots
 
 

@@ -24,6 +24,8 @@ END = "_ann.mat"
 LAYOUT = f"1.jpg with 1{END} and so on to 50"
 FROM = "the Center for Research in Computer Vision, University of Central Florida (Idrees et al., CVPR 2013)"
 
+SPLITS = "Its folds are ours: which images form a fold was never published."
+
 
 class Params(Options):
     """Where the fifty images lie, and the fold that is tested."""

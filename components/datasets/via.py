@@ -197,7 +197,9 @@ def _csv_images(file: Path, problems: list[Problem]) -> Iterator[tuple[str, str,
         if cells["filename"]:
             lines.setdefault((cells["filename"], cells.get("file_size", "")), []).append((line, cells))
         else:
-            problems.append(Problem(f"{file}:{line}", "names no image", "the row is dropped; correct it"))
+            problems.append(
+                Problem(f"{file}:{line}", "names no image", "the row is dropped; correct it", "record-invalid")
+            )
     for (name, _), rows in lines.items():
         regions, faults = _regions(rows)
         yield name, f"{file}:{rows[0][0]}", regions, faults

@@ -65,7 +65,9 @@ def read_dots(path: Path, problems: list[Problem]) -> np.ndarray:
     dots = mat_dots(path, "point_position")
     said = as_number(load_mat(path, "point_num")["point_num"], "point_num")
     if said != len(dots):
-        problems.append(Problem(str(path), f"says {said} people, has {len(dots)} dots", "the dots count"))
+        problems.append(
+            Problem(str(path), f"says {said} people, has {len(dots)} dots", "the dots count", "count-differs")
+        )
     return dots
 
 

@@ -97,7 +97,9 @@ def read(
     except UserError as error:
         marks.faults.append(str(error))
     if not same:
-        problems.append(Problem(str(file), "has no image", f"its dots ({len(marks.dots)}) are dropped"))
+        problems.append(
+            Problem(str(file), "has no image", f"its dots ({len(marks.dots)}) are dropped", "image-missing")
+        )
     if len(same) > 1:
         marks.faults.append(f"{' and '.join(same)} share {file.name}: keep one of them")
     yield from (marks.entry(name, str(file), problems)._replace(fractions=True) for name in same)

@@ -50,9 +50,9 @@ def measure(scores: Scores, metrics: Sequence[Metric]) -> np.ndarray:
     return np.array([metric.measure(scores).mean() for metric in metrics])
 
 
-def estimate(scores: Scores, times: int = REPLICATES) -> dict[str, Estimate]:
-    """Every metric with its interval, by its title."""
-    metrics = [*all_metrics().values()]
+def estimate(scores: Scores, times: int = REPLICATES, metrics: Sequence[Metric] | None = None) -> dict[str, Estimate]:
+    """These metrics, or else every one, with their intervals, by their titles."""
+    metrics = [*all_metrics().values()] if metrics is None else metrics
     draws = _draws(len(scores.seeds), len(scores.ids), times)
     resampled = np.stack([measure(scores.take(*drawn), metrics) for drawn in draws])
     with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # a test set without people has no NAE

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,17 +13,25 @@ from PIL import Image
 from components.config import plugins
 from components.config.options import Choice
 from components.crowd import Counter, CountingLoss, cell_count
-from components.data.decode import preprocess
+from components.data.decode import preprocess, scaled_size
 from components.errors import UserError
 from components.runs.folder import Weights, read_weights
 from components.workspace.layout import RunPaths
 
+RELEASED = Path(__file__).parent / "released" / "counter.safetensors"  # of the study params/released
+TILE, MARGIN = 2048, 416  # pixels; whole cells of every stride. The margin covers what a cell of EfficientNet-Lite sees
+WHOLE = TILE + 2 * MARGIN  # pixels: no side of an image that is counted at once is longer
+
 
 class Predictor:
-    """A trained counter with its own preprocessing. `metadata` is what its weights file says of it."""
+    """A trained counter with its own preprocessing. `metadata` is what its weights file says of it.
+
+    `longest_side`: pictures are scaled down to it; None: not at all. It is that of the training images, but may be set
+    to another one, where people would become too small to count."""
 
     def __init__(self, weights: Weights) -> None:
-        self.metadata: dict[str, Any] = weights.metadata
+        self.file, self.metadata = weights.file, weights.metadata
+        self.longest_side: int | None = self.metadata["preprocessing"]["longest_side"]
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         counter, self._loss = _networks(weights)
         self._counter = counter.to(self.device).eval()
@@ -32,6 +40,11 @@ class Predictor:
     def stride(self) -> int:
         """Pixels of the preprocessed image: the side of a cell."""
         return self._counter.stride
+
+    def cell_size(self, size: tuple[int, int]) -> tuple[float, float]:
+        """The (width, height) of a cell in pixels of an upright image of `size` (width, height) as it came."""
+        (width, height), _ = scaled_size(size, self.longest_side)
+        return self.stride * size[0] / width, self.stride * size[1] / height
 
     def density(
         self, image: Path | str | np.ndarray, *, flip: bool = False, scales: Sequence[float] = (1.0,)
@@ -42,7 +55,7 @@ class Predictor:
         orientation says, and scaled down as the training images were. The result is the mean of the predictions for the
         image resized by each of `scales`, and with `flip` also for its mirror image at each. Raises UserError: it
         cannot be decoded."""
-        pixels = preprocess(Path(image) if isinstance(image, str) else image, self._longest_side)
+        pixels = preprocess(Path(image) if isinstance(image, str) else image, self.longest_side)
         predictions = [
             self._at_scale(pixels, scale, mirrored) for scale in scales for mirrored in (False, True)[: 1 + flip]
         ]
@@ -68,21 +81,32 @@ class Predictor:
         return density if size == (height, width) else resample(density, size, (height, width), self.stride)
 
     def _predict(self, pixels: np.ndarray) -> np.ndarray:
+        """The cells of an image (H, W, 3) uint8: at once, or of a large one tile by tile, each cell from one tile."""
+        height, width = pixels.shape[:2]
+        if max(height, width) <= WHOLE:
+            return self._predict_tile(pixels)
+        density = np.empty((cell_count(height, self.stride), cell_count(width, self.stride)), np.float32)
+        for top, left in product(range(0, height, TILE), range(0, width, TILE)):
+            above, before = min(top, MARGIN), min(left, MARGIN)  # pixels around the tile that its cells see too
+            seen = pixels[top - above : top + TILE + MARGIN, left - before : left + TILE + MARGIN]
+            cells = self._predict_tile(seen)[above // self.stride :, before // self.stride :]
+            place = density[top // self.stride :, left // self.stride :][: TILE // self.stride, : TILE // self.stride]
+            place[:] = cells[: place.shape[0], : place.shape[1]]
+        return density
+
+    def _predict_tile(self, pixels: np.ndarray) -> np.ndarray:
         batch = torch.from_numpy(np.array(pixels.transpose(2, 0, 1), order="C"))[None].to(self.device)
         with torch.inference_mode():
             people = self._loss.people(self._counter(batch / 255)) / self.metadata["scale"]
         density: np.ndarray = people[0, 0].cpu().numpy()
         return density
 
-    @property
-    def _longest_side(self) -> int | None:
-        side: int | None = self.metadata["preprocessing"]["longest_side"]
-        return side
 
+def load_predictor(path: Path | str | None = None) -> Predictor:
+    """The counter of a weights file, or of a run's folder (its best epoch); without a path, the released one.
 
-def load_predictor(path: Path | str) -> Predictor:
-    """The counter of a weights file, or of a run's folder (its best epoch). Raises UserError: see `read_weights`."""
-    path = Path(path)
+    Raises UserError: see `read_weights`."""
+    path = RELEASED if path is None else Path(path)
     return Predictor(read_weights(RunPaths(path).best if path.is_dir() else path))
 
 

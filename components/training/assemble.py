@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,13 +13,15 @@ import torch
 from components.config import plugins
 from components.config.resolve import Plan, build_loss, read_plan
 from components.config.study import Training
-from components.data.manifest import Prepared
+from components.data.manifest import Prepared, Row
 from components.data.packed import Pack
 from components.errors import UserError
 from components.runs.folder import read_record, read_weights
 from components.training.joint import JointModel
 from components.training.samples import Samples
 from components.workspace.layout import RunPaths
+
+log = logging.getLogger(__name__)
 
 
 class TrainingData(NamedTuple):
@@ -103,12 +107,26 @@ def _check_batches(data: Prepared, options: Training, stride: int) -> None:
     if options.crop is None and options.batch_size > 1 and varied:
         cause = "augmentation.scale varies their size" if options.augmentation.resizes else f"have {len(sizes)} sizes"
         raise UserError(f"{data.folder}: training images {cause}; set training.crop, or training.batch_size: 1")
-    smallest = options.augmentation.scale[0]
-    for row in rows if options.crop and smallest < 1 else ():
-        for side, crop in zip((row.height, row.width), options.crop or (), strict=True):
-            if round(smallest * side) < crop <= side:
-                raise UserError(
-                    f"training.augmentation.scale: {smallest:g} makes {row.id}, {row.width} x {row.height} px, smaller "
-                    f"than training.crop, {list(options.crop or ())}; raise the scale to {crop / side:.3g}, or lower "
-                    "the crop"
-                )
+    if options.crop and options.augmentation.resizes:
+        _check_scale(rows, options.crop, options.augmentation.scale[0])
+
+
+def _check_scale(rows: Sequence[Row], crop: tuple[int, int], smallest: float) -> None:
+    """Log how many images may become smaller than the crop: they are padded. Raises UserError where all may."""
+    covers = {row.id: max(crop[0] / row.height, crop[1] / row.width) for row in rows}  # the scale at which it just does
+    small = [name for name, scale in covers.items() if scale > smallest]
+    makes = f"training.augmentation.scale: {smallest:g} makes"
+    if len(small) == len(rows):
+        raise UserError(
+            f"{makes} every image smaller than training.crop, {list(crop)}; raise the scale to "
+            f"{min(covers.values()):.3g}, or lower the crop"
+        )
+    if small:
+        worst = max(small, key=lambda name: covers[name])
+        log.warning(
+            "%s %d of %d images smaller than training.crop: they are padded (the smallest: %s)",
+            makes,
+            len(small),
+            len(rows),
+            worst,
+        )

@@ -14,10 +14,8 @@ from scipy.io import loadmat, savemat
 
 from components.config import plugins
 from components.config.options import Choice
-from components.config.study import Split
 from components.crowd import Problem, RawSample
 from components.data.decode import PreparedImage, drop_dots_outside, prepare_images
-from components.data.split import assign_splits, describe_splits, published_splits
 from components.datasets.mall import REFERENCE
 from components.datasets.synthetic import scene
 from components.errors import UserError
@@ -52,7 +50,7 @@ def test_dots_belong_to_the_region_of_their_pixel() -> None:
     dots = np.array([[0, 0], [0.99, 0.99], [1, 0], [0, 1], [1, 1], [2, 2], [2, 0]])
     kept = drop_dots_outside(region, dots, "file", problems)
     assert kept.tolist() == [[0, 0], [0.99, 0.99], [1, 1], [2, 2]]  # (2, 2) is the far edge of the last pixel
-    assert problems == [Problem("file", "3 dots outside the region of interest", "dropped")]
+    assert problems == [Problem("file", "3 dots outside the region of interest", "dropped", "dots-outside-region")]
 
 
 def test_mall_s_region_drops_dots_and_says_how_many(tmp_path: Path) -> None:
@@ -106,7 +104,10 @@ def test_a_frame_of_mall_after_the_last_listed_is_left_out(copy: Callable[[str],
     save_image(root / "frames/seq_000003.jpg", 5)
     found, problems = samples("mall", root)
     assert len(found) == 2
-    assert problems == [Problem(str(root / "mall_gt.mat"), "frame 3: only 2 frames have dots", "the image is left out")]
+    what = "frame 3: only 2 frames have dots"
+    assert problems == [
+        Problem(str(root / "mall_gt.mat"), what, "the image is left out", "annotations-unusable"),
+    ]
 
 
 def test_a_region_of_another_size_leaves_the_image_out(tmp_path: Path) -> None:
@@ -148,7 +149,9 @@ def test_a_number_of_nwpu_that_differs_is_reported_and_the_dots_count(copy: Call
     (root / "jsons/0001.json").write_text(json.dumps({"points": [[1, 2.5]], "human_num": 3}))
     found, problems = samples("nwpu", root)
     assert found[0].dots.tolist() == [[1, 2.5]]
-    assert problems == [Problem(str(root / "jsons/0001.json"), "says 3 people, has 1 dots", "the dots count")]
+    assert problems == [
+        Problem(str(root / "jsons/0001.json"), "says 3 people, has 1 dots", "the dots count", "count-differs")
+    ]
 
 
 def test_a_line_of_jhu_that_is_none_is_named_and_its_image_left_out(copy: Callable[[str], Path]) -> None:
@@ -158,7 +161,7 @@ def test_a_line_of_jhu_that_is_none_is_named_and_its_image_left_out(copy: Callab
     found, problems = samples("jhu", root)
     assert [sample.split for sample in found] == ["val"]
     what = "line 2: '1 2 3 4 1' is not x y width height occlusion blur: correct it"
-    assert problems == [Problem(str(truth), what, "the image is left out")]
+    assert problems == [Problem(str(truth), what, "the image is left out", "annotations-unusable")]
 
 
 def test_jhu_s_test_half_is_the_test_split(copy: Callable[[str], Path]) -> None:
@@ -223,21 +226,6 @@ def test_a_scene_without_region_or_perspective_is_left_out(copy: Callable[[str],
     found, problems = samples("worldexpo", root)
     assert [sample.split for sample in found] == ["test"]
     assert str(root / file) in problems[0].what
-
-
-def test_published_halves_stay_and_only_the_others_are_cut() -> None:
-    halves = ["train"] * 20 + ["val"] * 3 + ["test"] * 2
-    ids, groups = [f"i{number}" for number in range(25)], list(range(25))
-    assert assign_splits(ids, halves, groups, Split(), "here") == halves
-    without_test = assign_splits(ids[:23], halves[:23], groups[:23], Split(test=0.2), "here")
-    assert [without_test.count(split) for split in ("train", "val", "test")] == [16, 3, 4]
-    assert describe_splits(halves, Split()) == "All splits are the published ones."
-    assert describe_splits(halves[:23], Split()).startswith("The validation split is the published one; test is 0.2 ")
-
-
-def test_a_copy_of_a_held_out_image_is_dropped_and_the_test_half_wins() -> None:
-    halves = ["train", "train", "train", "val", "val", "test"]
-    assert published_splits(halves, [0, 1, 2, 1, 2, 2]) == ["train", "dropped", "dropped", "val", "dropped", "test"]
 
 
 @pytest.mark.real

@@ -125,8 +125,8 @@ def test_an_image_without_dots_and_dots_without_an_image_are_left_out(part_b: Pa
     samples, problems = read(part_b.parents[1], "B")
     assert [sample.id for sample in samples] == ["train-IMG_2"]
     assert problems == [
-        Problem(str(part_b / "images/IMG_1.jpg"), "has no .mat with its dots", "left out"),
-        Problem(str(part_b / "ground_truth/GT_IMG_9.mat"), "has no image", "left out"),
+        Problem(str(part_b / "images/IMG_1.jpg"), "has no .mat with its dots", "left out", "image-unlisted"),
+        Problem(str(part_b / "ground_truth/GT_IMG_9.mat"), "has no image", "left out", "image-missing"),
     ]
 
 
@@ -135,7 +135,7 @@ def test_a_count_that_differs_from_the_dots_is_reported_and_the_dots_count(part_
     write_truth(truth, np.array([[1.0, 2.0], [3.0, 4.0]]), number=5)
     samples, problems = read(part_b.parents[1], "B")
     assert samples[0].dots.tolist() == [[1, 2], [3, 4]]
-    assert problems == [Problem(str(truth), "says 5 people, has 2 dots", "the dots count")]
+    assert problems == [Problem(str(truth), "says 5 people, has 2 dots", "the dots count", "count-differs")]
 
 
 def test_an_image_without_people_has_no_dots(part_b: Path) -> None:

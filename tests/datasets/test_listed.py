@@ -81,7 +81,10 @@ def test_an_image_that_shows_nobody_is_listed_and_one_that_is_not_listed_is_left
     assert dots == {"a.jpg": []}
     assert problems == [
         Problem(
-            str(root / "more/b.jpg"), "is not listed in dots.csv", "left out; list it, without dots if it shows nobody"
+            str(root / "more/b.jpg"),
+            "is not listed in dots.csv",
+            "left out; list it, without dots if it shows nobody",
+            "image-unlisted",
         )
     ]
 
@@ -109,7 +112,7 @@ def test_names_that_fit_no_image_or_several_are_one_problem_each(root: Path) -> 
     (root / "dots.csv").write_text("image,x,y\nc.jpg,1,2\nmore/a.jpg,1,1\nc.jpg,3,4\nelse/a.jpg,1,1\nb.jpg,,\na.jpg,,")
     dots, problems = read("points", root)
     assert dots == {"a.jpg": [], "more/a.jpg": [[1, 1]], "more/b.jpg": []}
-    assert [(Path(file).name, what, action) for file, what, action in problems] == [
+    assert [(Path(file).name, what, action) for file, what, action, _ in problems] == [
         ("dots.csv:2", f"there is no image 'c.jpg' in {root}", "its dots (2) are dropped; add the image or correct it"),
         (
             "dots.csv:5",

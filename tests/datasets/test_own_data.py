@@ -212,6 +212,7 @@ def test_an_image_that_cvat_lists_twice_is_no_sum(root: Path) -> None:
     assert dots == {"more/b.jpg": []}
     twice = "3 dots as 'a.jpg' in annotations.xml:3, 1 dot as 'a.jpg' in annotations.xml:10"
     assert said(problems)[-1] == ("annotations.xml:3", f"a.jpg is listed twice ({twice}): keep one of them")
+    assert problems[-1].id == "image-listed-twice"
 
 
 def test_frames_of_a_video_are_found_without_their_suffix(root: Path) -> None:

@@ -136,3 +136,34 @@ def test_a_resampled_map_keeps_its_people_and_their_places(size: tuple[int, int]
     assert moved.sum() == pytest.approx(density.sum(), rel=1e-6)
     if size == (96, 128):  # a cell of the target is a block of 2 x 2
         np.testing.assert_allclose(moved, block_sum(density, 2), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("counter", "tile", "margin", "size"),
+    [
+        ({"kind": "mcnn"}, 64, 64, (150, 201)),
+        ({"kind": "efficientnet_lite", "weights": "random"}, 128, 416, (40, 1100)),
+    ],
+)
+def test_a_large_image_is_counted_in_tiles_to_the_same_numbers(
+    tmp_path: Path, monkeypatch, counter: dict, tile: int, margin: int, size: tuple[int, int]
+) -> None:
+    """Beside the image as a whole: a cell that sees no further than the margin is the same to rounding."""
+    predictor = load_predictor(saved(tmp_path, **counter).folder)
+    pixels = np.random.default_rng(0).integers(0, 255, (*size, 3), dtype=np.uint8)
+    whole = predictor.density(pixels)
+    monkeypatch.setattr("components.runs.predictor.TILE", tile)
+    monkeypatch.setattr("components.runs.predictor.MARGIN", margin)
+    monkeypatch.setattr("components.runs.predictor.WHOLE", tile)
+    tiles = predictor.density(pixels)
+    assert tiles.shape == whole.shape
+    np.testing.assert_allclose(tiles, whole, rtol=1e-4, atol=1e-6)
+
+
+def test_the_longest_side_may_be_set(tmp_path: Path, pixels: np.ndarray) -> None:
+    predictor = load_predictor(saved(tmp_path, longest_side=20).folder)
+    assert predictor.density(pixels).shape == (4, 5)
+    assert predictor.cell_size((70, 50)) == (4 * 70 / 20, 4 * 50 / 14)
+    predictor.longest_side = None
+    assert predictor.density(pixels).shape == (13, 18)
+    assert predictor.cell_size((70, 50)) == (4, 4)

@@ -119,9 +119,9 @@ def test_bad_dots_are_dropped_and_coinciding_ones_kept() -> None:
     kept = drop_invalid_dots(dots, (10, 5), "a.jpg", problems)
     assert kept.tolist() == [[1, 2], [1, 2], [10, 5], [0, 0]]
     assert problems == [
-        Problem("a.jpg", "2 dots whose place is not a number", "dropped"),
-        Problem("a.jpg", "2 dots outside the image of 10 x 5 px", "dropped"),
-        Problem("a.jpg", "1 dot in the same place as another", "kept: they are people too"),
+        Problem("a.jpg", "2 dots whose place is not a number", "dropped", "dots-invalid"),
+        Problem("a.jpg", "2 dots outside the image of 10 x 5 px", "dropped", "dots-outside"),
+        Problem("a.jpg", "1 dot in the same place as another", "kept: they are people too", "dots-coincide"),
     ]
 
 
@@ -192,7 +192,7 @@ def test_one_picture_over_and_over_is_an_error_that_says_so(raw: Path, tmp_path:
     images = sorted((raw / "part_A/train_data/images").iterdir())
     for image in images[1:]:
         image.write_bytes(images[0].read_bytes())
-    with pytest.raises(UserError, match=r"train and val of 6 usable images, 5 of them copies of others"):
+    with pytest.raises(UserError, match=r"train and val of 6 usable images, which form 1 groups"):
         prepare_dataset(entry(raw), "here", "Data set", tmp_path)
 
 
@@ -203,8 +203,15 @@ def test_a_training_copy_of_a_test_image_is_dropped(raw: Path, tmp_path: Path) -
     assert "train-IMG_4" not in {row.id for row in prepared.rows}
     assert [row.id for row in prepared.split("test")] == ["test-IMG_1", "test-IMG_2"]
     assert report["problems"] == [
-        {"file": "train-IMG_4", "what": "is a copy of test-IMG_1 of test", "action": "dropped"},
+        {
+            "file": "train-IMG_4",
+            "what": "is a copy of test-IMG_1 of test",
+            "action": "dropped",
+            "id": "copy-dropped",
+            "lost": True,
+        },
     ]
+    assert (report["raw"]["train"]["images"], report["splits"]["all"]["images"]) == (6, 7)
     fifth = next(row for row in prepared.rows if row.id == "train-IMG_5")
     picture = Image.open(raw / "part_A/train_data/images/IMG_5.jpg")
     assert (prepared.images[fifth.number] == np.asarray(picture)).all()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from components.data.manifest import Row
 from components.density_maps.crops import annotation_maps
 from components.density_maps.gaussian import draw
 from components.errors import UserError
-from components.training.assemble import samples
+from components.training.assemble import open_data, samples
 from components.training.augment import change_look, random_scale, resize
 from tests import crowds
 
@@ -118,9 +120,16 @@ def test_each_option_changes_what_its_name_says(option: str, check) -> None:
     assert check(changed, image)
 
 
-def test_a_scale_that_makes_an_image_smaller_than_the_crop_is_refused(made) -> None:
-    with pytest.raises(UserError, match=r"scale: 0\.5 makes .* 64 x 48 px, smaller than training\.crop, \[32, 48\]"):
+def test_a_scale_that_makes_every_image_smaller_than_the_crop_is_refused(made) -> None:
+    with pytest.raises(UserError, match=r"scale: 0\.5 makes every image smaller .*crop, \[32, 48\]; raise .* to 0\.75"):
         samples(crowds.plan(crop=[32, 48], augmentation={"scale": [0.5, 1]}), 0, made, 4)
+
+
+def test_images_that_may_become_smaller_than_the_crop_are_said(tmp_path: Path, caplog) -> None:
+    made = crowds.write(tmp_path, [(48, 64), (64, 96), (40, 64)], ["train", "train", "train"])
+    samples(crowds.plan(crop=[32, 48], augmentation={"scale": [0.7, 1]}), 0, open_data(*made), 4)
+    (said,) = [record.message for record in caplog.records if "scale" in record.message]
+    assert "scale: 0.7 makes 2 of 3 images smaller" in said
 
 
 def test_scales_need_a_crop_or_single_images(made) -> None:

@@ -11,12 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import numpy as np
 import psutil
 import pytest
 import torch
-from moto.server import ThreadedMotoServer
 
 from components.config.resolve import Plan
 from components.errors import UserError
@@ -38,23 +36,6 @@ GENERATED = {"kind": "generated", "sigmas": [1, 4], "warm_up": 1, "update_every"
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> tuple[Path, Path]:
     return crowds.write(tmp_path_factory.mktemp("made"), SIZES, SPLITS)
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[Any]:
-    """A client of an S3 server on loopback, at which the environment points, with one bucket."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        environment.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            environment.setenv(name, "test")
-        client = boto3.client("s3")
-        client.create_bucket(Bucket="crowds")
-        yield client
-    server.stop()
 
 
 @pytest.fixture(scope="module")

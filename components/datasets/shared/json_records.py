@@ -50,7 +50,7 @@ def records(values: Iterable[Any], schema: type[T], where: str, problems: list[P
         try:
             yield record(value, schema)
         except UserError as error:
-            problems.append(Problem(f"{where}[{number}]", str(error), "dropped; correct it"))
+            problems.append(Problem(f"{where}[{number}]", str(error), "dropped; correct it", "record-invalid"))
 
 
 def peek(path: Path) -> Any:

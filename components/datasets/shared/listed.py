@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import BeforeValidator, Field
 
 from components.config.options import Options
-from components.crowd import Problem, RawSample
+from components.crowd import Problem, ProblemId, RawSample
 from components.datasets.shared.files import ANNOTATIONS, Images, annotation_files, image_size, natural
 from components.datasets.shared.halves import (
     Halves,
@@ -97,7 +97,7 @@ class Labels:
         what = f"nothing has what `{self.option}` names: {_some(map(repr, missing))}; there are: {there}"
         if len(missing) == len(self.wanted):
             raise UserError(f"{what}: set `{self.option}` to some of these")
-        problems.append(Problem(where, what, "the other labels count"))
+        problems.append(Problem(where, what, "the other labels count", "labels-unknown"))
 
 
 class Marks:
@@ -130,7 +130,7 @@ class Marks:
         rest = [text for text, labels in self._others if not asked and not labels & self._dotted]
         if rest:
             what = f"{image}: {_counted(rest)}: not points"
-            problems.append(Problem(where, what, "dropped; mark people with points"))
+            problems.append(Problem(where, what, "dropped; mark people with points", "shape-not-counted"))
         faults = [*self.faults, *([f"{_counted(people)}: not points{remedy}"] if people else [])]
         return Entry(image, self.dots, where, known_size(size), fault=_some(faults, sign="; ") if faults else None)
 
@@ -231,7 +231,8 @@ class Listed:
             try:
                 yield self._sample(name, path, found[name], problems)
             except UserError as error:
-                problems.append(Problem(found[name][0].where, f"{name} {error}", LEFT_OUT))
+                kind: ProblemId = "annotations-unusable" if len(found[name]) == 1 else "image-listed-twice"
+                problems.append(Problem(found[name][0].where, f"{name} {error}", LEFT_OUT, kind))
         problems += self._unlisted(lost)
         problems += self._undeclared_halves(entries)
 
@@ -243,13 +244,13 @@ class Listed:
                 found = [*self.read(file, self.images, problems)]
                 entries += [entry._replace(split=entry.split or split) for entry in found]
             except UserError as error:
-                problems.append(Problem(str(file), str(error), "the file is left out"))
+                problems.append(Problem(str(file), str(error), "the file is left out", "annotations-unusable"))
                 unreadable += 1
         try:
             if self.labels:
                 self.labels.check(str(self.sources[0].file), problems)
         except UserError as error:
-            problems.append(Problem(str(self.sources[0].file), str(error), "all images are left out"))
+            problems.append(Problem(str(self.sources[0].file), str(error), "all images are left out", "labels-unknown"))
             return None
         return None if unreadable == len(self.sources) else entries
 
@@ -264,12 +265,18 @@ class Listed:
                 unknown.setdefault(str(error), []).append(entry)
         for what, lost in [*unknown.items()][:MANY]:
             dots = sum(len(entry.dots) for entry in lost)
-            problems.append(Problem(lost[0].where, what, f"its dots ({dots}) are dropped; add the image or correct it"))
+            problems.append(
+                Problem(
+                    lost[0].where, what, f"its dots ({dots}) are dropped; add the image or correct it", "image-missing"
+                )
+            )
         rest = [entry for lost in [*unknown.values()][MANY:] for entry in lost]
         if rest:
             what = f"there are more names that fit no image: {_some(dict.fromkeys(repr(each.image) for each in rest))}"
             dots = sum(len(entry.dots) for entry in rest)
-            problems.append(Problem(rest[0].where, what, f"their dots ({dots}) are dropped; add the images"))
+            problems.append(
+                Problem(rest[0].where, what, f"their dots ({dots}) are dropped; add the images", "image-missing")
+            )
         return found
 
     def _near(self, entry: Entry) -> list[str]:
@@ -286,7 +293,9 @@ class Listed:
             several = _several(entries)
             if not self.first_counts:
                 raise UserError(f"is listed {several}: keep one of them")
-            problems.append(Problem(entry.where, f"{name} is listed {several}", "the first counts"))
+            problems.append(
+                Problem(entry.where, f"{name} is listed {several}", "the first counts", "image-listed-twice")
+            )
         if entry.fault:
             raise UserError(f"cannot be used: {entry.fault}")
         dots = _in_pixels(entry, path, name, problems)
@@ -313,10 +322,10 @@ class Listed:
             what = (
                 f"{folders[folder]} of the {of_all[folder]} images in this folder are not labelled in {files}: {some}"
             )
-            yield Problem(str(folder), what, "left out")
+            yield Problem(str(folder), what, "left out", "image-unlisted")
         for path in (self.images.paths[name] for name in names):
             if path.parent not in whole:
-                yield Problem(str(path), *self.unlisted(path, files))
+                yield Problem(str(path), *self.unlisted(path, files), "image-unlisted")
 
     def unlisted(self, path: Path, files: str) -> tuple[str, str]:
         """What is wrong with an image that no file lists, and what is done."""
@@ -333,7 +342,9 @@ def undeclared_halves(root: Path, folders: dict[str, str]) -> Problem:
     """Folders that are called like halves, of which no option says that they are."""
     setting = ", ".join(f"{split}: {folder}" for split, folder in folders.items())
     what = f"its folders {' and '.join(folders.values())} are called like halves, but `halves` is not set"
-    return Problem(str(root), what, f"all images are one set, held-out ones too; set `halves: {{{setting}}}`")
+    return Problem(
+        str(root), what, f"all images are one set, held-out ones too; set `halves: {{{setting}}}`", "halves-undeclared"
+    )
 
 
 def _given(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
@@ -405,7 +416,7 @@ def _in_pixels(entry: Entry, path: Path, name: str, problems: list[Problem]) -> 
     says = f"was annotated at {width:g} x {height:g} px and has {size[0]} x {size[1]} px"
     if abs(size[0] - width * scale[1]) > max(1, scale[1]) and abs(size[1] - height * scale[0]) > max(1, scale[0]):
         raise UserError(f"{says}: annotate the image as it is")
-    problems.append(Problem(entry.where, f"{name} {says}", "its dots are scaled"))
+    problems.append(Problem(entry.where, f"{name} {says}", "its dots are scaled", "size-differs"))
     dots *= scale
     return dots
 

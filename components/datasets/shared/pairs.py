@@ -63,12 +63,16 @@ class Pairs:
                 continue
             if pair.rivals:
                 same = " and ".join(path.name for path in pair.rivals)
-                problems.append(Problem(str(pair.image), f"has the name of {same}", "left out; keep one of them"))
+                problems.append(
+                    Problem(
+                        str(pair.image), f"has the name of {same}", "left out; keep one of them", "image-listed-twice"
+                    )
+                )
                 continue
             try:
                 yield self.sample(pair, problems)
             except UserError as error:
-                problems.append(Problem(str(pair.truth), str(error), "the image is left out"))
+                problems.append(Problem(str(pair.truth), str(error), "the image is left out", "annotations-unusable"))
 
     def sample(self, pair: Pair, problems: list[Problem]) -> RawSample:
         """One sample of a whole pair. Raises UserError: the file of dots cannot be read."""
@@ -77,5 +81,5 @@ class Pairs:
 
     def _lone(self, pair: Pair) -> Problem:
         if pair.image is not None:
-            return Problem(str(pair.image), f"has no {self.truth} with its dots", "left out")
-        return Problem(str(pair.truth), "has no image", "left out")
+            return Problem(str(pair.image), f"has no {self.truth} with its dots", "left out", "image-unlisted")
+        return Problem(str(pair.truth), "has no image", "left out", "image-missing")

@@ -1,0 +1,28 @@
+"""`dotfield compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("first", metavar="STUDY/EXPERIMENT")
+@click.argument("second", metavar="STUDY/EXPERIMENT")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Also write a page, with the images.")
+def compare(first: str, second: str, as_json: bool, html: Path | None) -> None:
+    """Compare two experiments that were run: settings, data, code, machine; errors, paired; and images."""
+    from components.publish import comparison
+    from components.publish.tables import plain
+
+    compared = comparison.compare_experiments(comparison.read_evaluated(first), comparison.read_evaluated(second))
+    if html:
+        comparison.write_page(compared, html)
+    if as_json:
+        click.echo(comparison.as_json(compared))
+        return
+    for table in (compared.settings, compared.metrics, compared.images):
+        click.echo(f"{plain(table)}\n")
+    click.echo(comparison.findings(compared))

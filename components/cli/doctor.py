@@ -1,0 +1,29 @@
+"""`dotfield doctor`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+
+import click
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: a list of id, state, what, remedy.")
+@click.option("--strict", is_flag=True, help="Exit with 1 if anything is wrong, also by a warning.")
+def doctor(as_json: bool, strict: bool) -> None:
+    """Check what dotfield needs on this machine, and say how to mend what is wrong. Exit code 1: an error."""
+    from components.doctor import examine
+
+    findings = []
+    for finding in examine():
+        findings.append(finding)
+        if not as_json:
+            click.echo(f"{finding.state:8} {finding.id:9} {finding.what}")
+            if finding.remedy:
+                click.echo(f"{'':18} -> {finding.remedy}")
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
+    wrong = {"error", "warning"} if strict else {"error"}
+    sys.exit(any(finding.state in wrong for finding in findings))

@@ -1,0 +1,44 @@
+"""`dotfield new`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("new")
+@click.argument("name")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--kind", metavar="KIND", help="What the folder is; without it, guessed.")
+@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of that kind, as in a study.")
+def new_study(name: str, folder: Path, kind: str | None, options: tuple[str, ...]) -> None:
+    """Write the study NAME for the pictures in FOLDER: a whole study.yaml from what is found there, with reasons."""
+    import re
+
+    from components.cli.data import folder_sources
+    from components.config.options import NAME
+    from components.data.inspect import in_yaml, inspect
+    from components.data.proposal import measure, propose, study_yaml
+    from components.errors import UserError
+    from components.workspace.layout import Layout
+
+    if not re.fullmatch(NAME, name):
+        raise UserError(f"{name!r} cannot be the name of a study: write small letters, digits and single hyphens")
+    file = Layout(name).params
+    if file.exists():
+        raise UserError(f"{file} exists: choose another name, or remove it first")
+    sources = folder_sources(folder, kind, options)
+    if len(sources) > 1:
+        several = "; ".join(map(in_yaml, sources))
+        raise UserError(f"{folder}: holds several data sets; choose one with --option: {several}")
+    found = inspect(sources[0], str(folder))
+    try:
+        data = measure(found)
+        text = study_yaml(name, found, data, propose(data))
+    except UserError as error:
+        raise UserError(f"{folder}: {error}") from None
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("x") as study:
+        study.write(text)
+    click.echo(f"{file}\n\nnext: dotfield check {name}; dotfield run {name}")

@@ -1,0 +1,71 @@
+"""Writing the best values of a search into study.yaml, comments and all else kept."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ruamel.yaml import YAML
+
+from components.config.load import load_study
+from components.config.study import Study
+from components.errors import UserError
+from components.workspace.layout import Layout
+
+
+def apply_search(layout: Layout, search: str) -> dict[str, Any]:
+    """Set the keys of the search's best trial in the experiment that was searched; the values, by dotted key.
+
+    Raises UserError: there is no such search, it has not ended, or the file cannot be changed so that nothing but this
+    experiment changes (then it stays as it was)."""
+    before, paths = load_study(layout.params), layout.search(search)
+    if search not in before.searches:
+        raise UserError(
+            f"{layout.params}: there is no search {search!r}; searches: {', '.join(before.searches) or '-'}"
+        )
+    if not paths.best.exists():
+        raise UserError(f"{paths.best}: there is no such file: the search has not ended; run `dotfield run` first")
+    best = yaml.safe_load(paths.best.read_text())
+    text = layout.params.read_text()
+    write_atomically(layout.params, set_keys(text, best["experiment"], best["values"]))
+    try:
+        _check_unchanged(before, load_study(layout.params), best["experiment"], layout.params)
+    except UserError:
+        write_atomically(layout.params, text)
+        raise
+    values: dict[str, Any] = best["values"]
+    return values
+
+
+def set_keys(text: str, experiment: str, values: dict[str, Any]) -> str:
+    """The text of a study.yaml in which dotted keys of an experiment have these values."""
+    editor = YAML()
+    editor.width, editor.preserve_quotes = 4096, True
+    study = editor.load(text)
+    for key, value in values.items():
+        *path, last = ("experiments", experiment, *key.split("."))
+        node = study
+        for part in path:
+            node = node.setdefault(part, {})
+        node[last] = value
+    written = io.StringIO()
+    editor.dump(study, written)
+    return written.getvalue()
+
+
+def write_atomically(file: Path, text: str) -> None:
+    """Replace a file's text at once: a full disk or a crash leaves the old one."""
+    new = file.with_name(f".{file.name}.new")
+    new.write_text(text)
+    new.replace(file)
+
+
+def _check_unchanged(before: Study, after: Study, experiment: str, file: Path) -> None:
+    for name, each in after.experiments.items():
+        if name != experiment and each != before.experiments.get(name):
+            raise UserError(
+                f"{file}: {experiment} shares its mapping with {name} by a YAML alias, so that both would "
+                "change; write it out, or set the values by hand"
+            )

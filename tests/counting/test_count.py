@@ -1,0 +1,80 @@
+"""Many pictures at once: the predictor's numbers, in order, divided by zones, with errors in their place."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shapely
+from PIL import Image
+
+import dotfield
+from components.counting.count import Job, count_pictures
+from components.counting.pictures import Picture, find_pictures, unreadable
+from components.counting.zones import Ground, Zone
+from components.runs.predictor import Predictor
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_counts_are_those_of_the_predictor_to_the_bit(folder: Path, run: Path, workers: int) -> None:
+    counter = dotfield.load(run)
+    counts = list(count_pictures(Job(counter), find_pictures([str(folder)]), workers))
+    assert [count.picture for count in counts] == [str(folder / name) for name in ("a.jpg", "b.png", "cam/c.png")]
+    assert [count.count for count in counts] == [counter.count(count.picture) for count in counts]
+    assert [(count.width, count.height) for count in counts] == [(60, 90), (64, 48), (130, 100)]
+
+
+def test_an_error_stays_in_its_place(folder: Path, predictor: Predictor) -> None:
+    pictures = [unreadable("x", "is odd"), *find_pictures([str(folder / "b.png")])]
+    bad, good = count_pictures(Job(predictor), pictures)
+    assert (bad.picture, bad.count, bad.error) == ("x", None, "x: is odd")
+    assert good.error is None
+
+
+def test_a_partition_of_the_picture_divides_its_count(folder: Path, predictor: Predictor) -> None:
+    left, right = shapely.box(0, 0, 47.3, 200), shapely.box(47.3, 0, 200, 200)
+    (count,) = count_pictures(
+        Job(predictor, [Zone("left", left), Zone("right", right)]), find_pictures([str(folder / "cam/c.png")])
+    )
+    assert sum(count.zones.values()) == pytest.approx(count.count, rel=1e-5)
+    assert count.densities == {}
+
+
+def test_people_per_square_metre(folder: Path, predictor: Predictor) -> None:
+    ground = Ground([(10, 10), (60, 10), (60, 40), (10, 40)], (5.0, 3.0))
+    (count,) = count_pictures(Job(predictor, ground=ground), find_pictures([str(folder / "b.png")]))
+    assert count.densities["ground"] == pytest.approx(count.zones["ground"] / 15)
+
+
+def test_no_more_pictures_are_held_than_are_counted(predictor: Predictor) -> None:
+    """Of 40 pictures, those that were read and not yet given are at most two for each worker and one more."""
+    read, lock = [], threading.Lock()
+
+    def pixels() -> np.ndarray:
+        with lock:
+            read.append(1)
+        return np.zeros((16, 16, 3), np.uint8)
+
+    ahead = []
+    for done, _ in enumerate(count_pictures(Job(predictor), (Picture(str(n), pixels) for n in range(40)), 2), 1):
+        ahead.append(len(read) - done)
+    assert len(read) == 40
+    assert max(ahead) <= 5
+
+
+def test_overlays_show_where_the_people_are(tmp_path: Path, predictor: Predictor, monkeypatch) -> None:
+    """A density in the lower right corner colours that corner of a grey picture, and leaves the others grey."""
+    density = np.zeros((12, 16), np.float32)
+    density[8:, 12:] = 1.0
+    monkeypatch.setattr(predictor, "density", lambda *_, **__: density)
+    Image.new("RGB", (640, 480), (120, 120, 120)).save(tmp_path / "grey.png")
+    predictor.longest_side = 64
+    list(count_pictures(Job(predictor, overlay=tmp_path / "drawn"), find_pictures([str(tmp_path / "grey.png")])))
+    (file,) = (tmp_path / "drawn").iterdir()
+    drawn = np.asarray(Image.open(file)).astype(int)
+    assert file.name == "000001-grey.png"
+    assert drawn.shape == (480, 640, 3)
+    assert np.abs(drawn[400:470, 540:630] - 120).mean() > 60
+    assert np.array_equal(drawn[100:200, 400:600], np.full((100, 200, 3), 120))

@@ -1,0 +1,92 @@
+"""The best values of a search go into the study: comments stay, nothing else changes; errors change nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from components.config.load import load_study
+from components.errors import UserError
+from components.workspace.apply_search import apply_search
+from components.workspace.layout import Layout
+
+STUDY = """# What this study is about
+study: small
+title: Small
+datasets:
+  crowd: {source: {kind: synthetic, images: 12}}
+maps:
+  near: {dataset: crowd, kernel: {kind: fixed, sigma: 4}}  # pixels
+dataset: crowd
+counter: {kind: mcnn}
+training: {epochs: 1, batch_size: 4}
+experiments:
+  # hand-made
+  fixed: {title: fixed, annotation: near}
+  refined: {title: refined, annotation: near, density_map: {kind: refined}}
+searches:
+  best: {experiment: refined, space: {density_map.alpha: {uniform: [0, 1]}, counter.optimiser.lr: {uniform: [0, 1]}}}
+publish: {baseline: fixed}
+"""
+BEST = {"density_map.alpha": 0.125, "counter.optimiser.lr": 0.0005}
+
+
+@pytest.fixture
+def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
+    """The study of a project whose search ended with `BEST`."""
+    monkeypatch.chdir(tmp_path)
+    layout = Layout("small")
+    layout.params.parent.mkdir(parents=True)
+    layout.params.write_text(STUDY)
+    layout.search("best").folder.mkdir(parents=True)
+    best = {"experiment": "refined", "trial": 3, "val_mae": 1.0, "values": BEST}
+    layout.search("best").best.write_text(yaml.safe_dump(best))
+    return layout
+
+
+def test_the_searched_experiment_gets_the_values_and_nothing_else_changes(layout: Layout) -> None:
+    before = load_study(layout.params)
+    assert apply_search(layout, "best") == BEST
+    after = load_study(layout.params)
+    assert after.experiments["refined"].density_map.options == {"alpha": 0.125}
+    assert after.experiments["refined"].counter.options == {"optimiser": {"lr": 0.0005}}
+    assert after.experiments["fixed"] == before.experiments["fixed"]
+    lines = layout.params.read_text().splitlines()
+    assert [line for line in STUDY.splitlines() if line not in lines] == [STUDY.splitlines()[13]]
+    assert [path.name for path in layout.params.parent.iterdir()] == ["study.yaml"]
+
+
+def test_values_that_are_there_are_replaced(layout: Layout) -> None:
+    apply_search(layout, "best")
+    text = layout.params.read_text()
+    apply_search(layout, "best")
+    assert layout.params.read_text() == text
+
+
+def test_a_mapping_shared_by_an_alias_is_refused_and_the_file_left_alone(layout: Layout) -> None:
+    aliased = STUDY.replace(
+        "density_map: {kind: refined}}",
+        "density_map: &map {kind: refined}}\n  twin: {title: twin, annotation: near, density_map: *map}",
+    )
+    layout.params.write_text(aliased)
+    with pytest.raises(UserError, match="refined shares its mapping with twin by a YAML alias"):
+        apply_search(layout, "best")
+    assert layout.params.read_text() == aliased
+
+
+def test_a_value_that_is_not_allowed_leaves_the_file_alone(layout: Layout) -> None:
+    best = {"experiment": "nobody", "trial": 3, "val_mae": 1.0, "values": BEST}
+    layout.search("best").best.write_text(yaml.safe_dump(best))
+    with pytest.raises(UserError):
+        apply_search(layout, "best")
+    assert layout.params.read_text() == STUDY
+
+
+def test_searches_that_are_not_there_or_have_not_ended(layout: Layout) -> None:
+    with pytest.raises(UserError, match="there is no search 'other'; searches: best"):
+        apply_search(layout, "other")
+    layout.search("best").best.unlink()
+    with pytest.raises(UserError, match="the search has not ended"):
+        apply_search(layout, "best")
