@@ -1,8 +1,9 @@
 """CVAT's XML 1.1 "for images": `<image name><points label="head" points="x,y;x,y"/></image>`; each point is a dot.
 
 With `dots: boxes` each `<box>` gives a dot at its centre too. Of a skeleton, those points count whose own label is in
-`labels`. A point that is marked as outside is not in the image. The file comes from strangers: a document type, and so
-every entity that could expand, is refused before it is read."""
+`labels`. A point that is marked as outside is not in the image. Subsets called Train, Validation and Test are the
+halves. The file comes from strangers: a document type, and so every entity that could expand, is refused before it is
+read."""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ from xml.parsers import expat
 
 from components.crowd import Problem
 from components.datasets.shared.files import Images, read_text
+from components.datasets.shared.halves import meant_split
 from components.datasets.shared.listed import (
     Entry,
     Labels,
@@ -103,7 +105,8 @@ class _Reader:
         if tag == "image" and self._marks:
             remedy = "; mark people with points, or set `dots: boxes` where boxes are people"
             size = (self._image.get("width"), self._image.get("height"))
-            self.entries.append(self._marks.entry(self._image["name"], self._where, self.problems, size, remedy))
+            entry = self._marks.entry(self._image["name"], self._where, self.problems, size, remedy)
+            self.entries.append(entry._replace(split=meant_split(self._image.get("subset", ""))))
             self._marks = None
         if tag == "skeleton" and self._marks and self._skeleton:
             if not self._skeleton["taken"]:

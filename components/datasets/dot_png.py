@@ -35,6 +35,8 @@ LOSSY_TIFF = {"jpeg", "webp"}
 CHANNELS = ("red", "green", "blue")
 PURE = 128  # how much brighter than the others a channel of a pure colour is
 TOUCHING, TOGETHER = 0.15, 3  # the largest share of single pixels that touch by chance, and the largest group of them
+LARGE = 1.75  # times the median: a group of pixels that may be several dots
+CODE = np.array([65536, 256, 1], np.int32)  # makes one number of the three of a colour
 NEIGHBOURS = np.ones((3, 3), bool)
 ENDS = (
     ("cell", "dots"),
@@ -120,6 +122,9 @@ def read_dots(params: Params, path: Path, problems: list[Problem]) -> np.ndarray
             Problem(str(path), what, "each pixel counts; set `touching: pixels` if that is right", "dots-touching")
         )
     if as_groups:
+        if large := int((sizes > LARGE * np.median(sizes)).sum()) if number else 0:
+            what = f"{large} of its {number} groups of pixels are far larger than the others"
+            problems.append(Problem(str(path), what, "each counts once: look whether dots touch", "dots-touching"))
         middles = ndimage.center_of_mass(marks, groups, range(1, number + 1))
         return np.array(middles, np.float64).reshape(-1, 2)[:, ::-1] + 0.5
     rows, columns = np.nonzero(marks)
@@ -148,7 +153,8 @@ def marked(params: Params, pixels: np.ndarray, doubt: str) -> np.ndarray:
 
 def _check_pure(pixels: np.ndarray) -> None:
     """Raises UserError: the ground is not black, or the marks are not of one colour that is pure."""
-    colours, numbers = np.unique(pixels.reshape(-1, 3), axis=0, return_counts=True)
+    codes, numbers = np.unique(pixels.astype(np.int32) @ CODE, return_counts=True)
+    colours = np.column_stack([codes // CODE[0], codes // CODE[1] % CODE[1], codes % CODE[1]])
     ground = colours[numbers.argmax()]
     if ground.any():
         raise UserError(f"its ground is {_name(ground)}, not black: set `colour` to that of the dots")

@@ -168,7 +168,7 @@ def _add(params: Params, marks: Marks, result: Result, labels: tuple[str, ...]) 
 
 def _is_shape(result: dict[str, Any], named: dict[str, tuple[str, ...]]) -> bool:
     """Whether a result is something in the image, and not the labels of another result of its id."""
-    if result.get("type") in (*POINTS, *BOXES):
+    if "type" not in result or result["type"] in (*POINTS, *BOXES):
         return True
     return "original_width" in result and not (result.get("type") == "labels" and str(result.get("id")) in named)
 
@@ -190,15 +190,18 @@ def _full(task: Any) -> Any:
     """A task of JSON-MIN as one of the full export; others as they are."""
     if not isinstance(task, dict) or "data" in task or not _places(task):
         return task
-    shapes = [each for value in task.values() if isinstance(value, list) for each in value if isinstance(each, dict)]
-    sizes = ("original_width", "original_height")
-    result = [{"type": _min_type(each), "value": each} | {size: each.get(size) for size in sizes} for each in shapes]
-    return {"data": task, "annotations": [{"result": result}]}
+    lists = [value for value in task.values() if isinstance(value, list)]
+    shapes = [each for value in lists for each in value if not isinstance(each, str)]  # texts are choices or pages
+    return {"data": task, "annotations": [{"result": [_result(each) for each in shapes]}]}
 
 
-def _min_type(shape: dict[str, Any]) -> str:
+def _result(shape: Any) -> Any:
+    """A shape of JSON-MIN as a result of the full export; what is none stays, to be named."""
+    if not isinstance(shape, dict):
+        return shape
     kinds = [key for key in shape if key.endswith("labels") and key != "labels"]
-    return kinds[0] if kinds else "keypoint" if {"x", "y"} <= {*shape} and "height" not in shape else "rectangle"
+    kind = kinds[0] if kinds else "rectangle" if "height" in shape else "keypoint"
+    return {"type": kind, "value": shape} | {size: shape.get(size) for size in ("original_width", "original_height")}
 
 
 def _places(data: dict[str, Any]) -> list[Place]:

@@ -64,7 +64,7 @@ def recognise(root: Path) -> list[dict[str, Any]]:
     if not isinstance(held, dict) or "shapes" not in held:
         return []
     shapes = held["shapes"] if isinstance(held["shapes"], list) else []
-    kinds = {shape.get("shape_type") for shape in shapes if isinstance(shape, dict)}
+    kinds = {str(shape.get("shape_type")) for shape in shapes if isinstance(shape, dict)}
     folders = held_out_folders(path.relative_to(root).as_posix() for path in root.rglob("*") if is_image(path))
     return [({"halves": folders} if folders else {}) | ({"dots": "boxes"} if kinds == {"rectangle"} else {})]
 
@@ -88,6 +88,7 @@ def read(params: Params, labels: Labels, file: Path, images: Images, problems: l
         problems.append(
             Problem(str(file), f"shapes without points: {empty}", "not counted: they mark nothing", "shape-not-counted")
         )
+        marks.faults += [] if marks.dots else ["none of its shapes has a point"]
     remedy = "; mark people with points, or set `dots: boxes` where rectangles are people"
     size = (content.imageWidth, content.imageHeight)
     yield marks.entry(_image(file, content.imagePath, images), str(file), problems, size, remedy)

@@ -50,7 +50,7 @@ def build(params: Params) -> Pairs:
 def recognise(root: Path) -> list[dict[str, Any]]:
     """The parts that lie in a folder; of a part itself, the one that its name says, or else A."""
     parts = [part for part in ("A", "B") if any((root / f"part_{part}{end}").is_dir() for end in ("", "_final"))]
-    if not parts and any((root / half).is_dir() for half in HALVES.values()):
+    if not parts and any((root / half / "images").is_dir() for half in HALVES.values()):
         parts = ["B" if root.name.startswith("part_B") else "A"]
     return [{"part": part} for part in parts]
 

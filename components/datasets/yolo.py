@@ -52,7 +52,7 @@ def build(params: Params) -> Yolo:
         raise UserError(f"{params.root} has no image with its labels: looked for images/a.jpg with labels/a.txt")
     if not params.halves.given():
         params = params.model_copy(update={"halves": Halves(**held_out_folders(images.paths))})
-    classes = Labels(params.classes)
+    classes = Labels(params.classes, "classes")
     return Yolo(params, sources, partial(read, owners, class_names(params.root), classes), classes)
 
 

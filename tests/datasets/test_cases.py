@@ -68,7 +68,7 @@ EXPECTED = (
     Case("25-case-and-accents-of-names/data-case", {"DSC_01.jpg": 1, "b.jpg": 1}),
     Case("25-case-and-accents-of-names/data-upload", {"Yard 1 (north).jpg": 1, "b.jpg": 1}),
     Case("27-folders-below-images/data", {"images/train/0001.jpg": 1, "images/val/0001.jpg": 1}),
-    Case("28-label-nobody-has/data", {}, ("nothing has the label 'head'; labels: 'Head '",), (("labels", ["head"]),)),
+    Case("28-label-nobody-has/data", {}, ("names: 'head'; there are: 'Head '",), (("labels", ["head"]),)),
     Case("31-labelstudio-image-imported-twice/data", {"crowd.jpg": 3}, ("crowd.jpg is listed twice (3 dots",)),
     Case("32-labelstudio-several-texts-in-data/data", {"d.jpg": 1}),
     Case("34-dropped-shape-image-kept/data", {"a": 10, "b": 3}),

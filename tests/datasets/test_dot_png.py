@@ -97,6 +97,13 @@ def test_a_group_of_pixels_is_one_dot_at_its_middle(tmp_path: Path) -> None:
     assert (len(dots["1"]), problems) == (13, [])
 
 
+def test_groups_that_may_be_several_dots_are_said(tmp_path: Path) -> None:
+    save(tmp_path, drawn(*square(0, 0), *square(5, 0), *square(10, 0), *square(0, 6), *square(3, 6)))
+    dots, problems = read("dot_png", tmp_path, touching="groups")
+    assert dots == {"1": [[1.5, 1.5], [6.5, 1.5], [11.5, 1.5], [3, 7.5]]}
+    assert said(problems) == [("1dots.png", "1 of its 4 groups of pixels are far larger than the others")]
+
+
 def test_a_few_single_pixels_that_touch_are_counted_and_said(tmp_path: Path) -> None:
     alone = [(x, y, RED) for x in range(0, 16, 2) for y in range(0, 8, 2)]
     save(tmp_path, drawn(*alone, (3, 10, RED), (4, 11, RED)))

@@ -12,7 +12,7 @@ from PIL import Image
 from components.config import plugins
 from components.datasets.shared.halves import held_out_folders, split_in_name
 from components.errors import UserError
-from tests.own_data import splits
+from tests.own_data import read, splits
 
 TRAIN, TEST = "train/a.jpg", "test/b.jpg"
 
@@ -111,6 +111,19 @@ def test_images_of_one_name_are_found_in_the_folder_of_their_half(tmp_path: Path
         (tmp_path / f"{split}.csv").write_text("image,x,y\na.jpg,1,2\n")
     halves = {split: f"{split}.csv" for split in ("train", "test")}
     assert splits("points", tmp_path, halves=halves) == ({"test/a.jpg": "test", "train/a.jpg": "train"}, [])
+
+
+def test_subsets_of_cvat_are_halves_and_tell_images_of_one_name_apart(tmp_path: Path) -> None:
+    images = []
+    for number, subset in enumerate(("Train", "Validation")):
+        (tmp_path / f"images/{subset}").mkdir(parents=True)
+        Image.new("RGB", (8, 6)).save(tmp_path / f"images/{subset}/a.jpg")
+        points = '<points label="x" points="1,2"/>' * (number + 1)
+        images.append(f'<image name="a.jpg" subset="{subset}">{points}</image>')
+    (tmp_path / "annotations.xml").write_text(f"<annotations>{''.join(images)}</annotations>")
+    found = {"images/Train/a.jpg": "train", "images/Validation/a.jpg": "val"}
+    assert splits("cvat", tmp_path) == (found, [])
+    assert [len(dots) for dots in read("cvat", tmp_path)[0].values()] == [1, 2]
 
 
 def test_files_of_dots_may_lie_in_the_folders_of_the_halves(tmp_path: Path) -> None:

@@ -218,3 +218,63 @@ def test_a_folder_called_like_a_file_of_dots_is_none(root: Path) -> None:
     (root / "a.json").mkdir()
     with pytest.raises(UserError, match=rf"{root}: has no .json file with dots"):
         read("coco", root)
+
+
+@pytest.mark.parametrize("nesting", ["struct", "location"])
+def test_a_mat_that_python_wrote_for_shanghaitech_is_read(copy: Callable[[str], Path], nesting: str) -> None:
+    root = copy("shanghaitech")
+    record = {"location": np.array([[1, 2], [3, 4], [5, 6]]), "number": 3}
+    truth = root / "part_A/train_data/ground-truth/GT_IMG_2.mat"
+    savemat(truth, {"image_info": record} if nesting == "struct" else record)
+    dots, problems = read("shanghaitech", root, part="A")
+    assert dots["train-IMG_2"] == [[1, 2], [3, 4], [5, 6]]
+    assert problems == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "image", "sample", "options"),
+    [
+        ("shanghaitech", "part_A/train_data/images/IMG_2", "train-IMG_2", {"part": "A"}),
+        ("ucf_qnrf", "Train/img_0001", "train-img_0001", {}),
+        ("jhu", "train/images/0001", "train-0001", {}),
+        ("nwpu", "images/0001", "train-0001", {}),
+        ("worldexpo", "train_frame/100156_C09-00", "train-100156_C09-00", {}),
+    ],
+)
+def test_two_images_of_one_name_leave_it_out(
+    copy: Callable[[str], Path], kind: str, image: str, sample: str, options: dict[str, Any]
+) -> None:
+    root = copy(kind)
+    assert sample in read(kind, root, **options)[0]
+    (root / f"{image}.png").write_bytes((root / f"{image}.jpg").read_bytes())
+    dots, problems = read(kind, root, **options)
+    assert sample not in dots
+    assert said(problems) == [(f"{Path(image).name}.jpg", f"has the name of {Path(image).name}.png")]
+
+
+def test_names_in_a_list_of_nwpu_that_nobody_has_are_said(copy: Callable[[str], Path]) -> None:
+    root = copy("nwpu")
+    (root / "train.txt").write_text("﻿0001 1 2\n0777 1 2\n", encoding="utf-8")
+    dots, problems = read("nwpu", root)
+    assert [*dots] == ["train-0001", "test-3110"]
+    assert said(problems) == [("nwpu", "1 images of the lists are not there, nor their dots: train-0777")]
+
+
+def test_heads_of_jhu_with_a_byte_order_mark_are_read(copy: Callable[[str], Path]) -> None:
+    root = copy("jhu")
+    (root / "train/gt/0001.txt").write_text("﻿1 2 3 4 1 0\n", encoding="utf-8")
+    assert read("jhu", root)[0]["train-0001"] == [[1, 2]]
+
+
+@pytest.mark.parametrize("result", [{}, 5, None, {"type": "keypoint", "id": [1]}])
+def test_a_result_of_label_studio_that_is_none_leaves_its_image_out(root: Path, result: Any) -> None:
+    tasks = [{"data": {"image": "a.jpg"}, "annotations": [{"result": [result]}]}]
+    for content in (tasks, [{"image": "a.jpg", "kp": [[1], {"x": 1}]}]):
+        (root / "a.json").write_text(json.dumps(content))
+        assert read("label_studio", root)[0] == {}
+
+
+def test_a_number_is_a_label_too(root: Path) -> None:
+    shapes = [{"label": label, "shape_type": "point", "points": [[label, 1]]} for label in (1, 2)]
+    (root / "a.json").write_text(json.dumps({"shapes": shapes}))
+    assert read("labelme", root, labels=[2])[0] == {"a": [[2, 1]]}

@@ -161,7 +161,7 @@ def test_a_label_that_nothing_has_is_said_with_those_that_there_are(root: Path) 
     labelme(root / "more/b.json")
     dots, problems = read("labelme", root, labels=["head"])
     assert dots == {}
-    what = "nothing has the label 'head'; labels: 'Head ', 'car'"
+    what = "nothing has what `labels` names: 'head'; there are: 'Head ', 'car'"
     assert said(problems) == [("a.json", f"{what}: set `labels` to some of these")]
     dots, problems = read("labelme", root, labels=["head", "car"])
     assert dots == {"a": [[3, 4]], "more/b": []}
@@ -470,3 +470,11 @@ def test_a_folder_of_output_is_named_once_and_the_images_are_found(tmp_path: Pat
     assert dots == {"images/a.jpg": [[1, 2]], "images/b.jpg": []}
     what = "2 of the 2 images in this folder are not labelled in dots.csv: a.jpg, b.jpg"
     assert said(problems) == [("overlays", what)]
+
+
+def test_an_image_of_labelme_whose_shapes_are_all_empty_does_not_show_nobody(root: Path) -> None:
+    labelme(root / "a.json", ("head", "point", []))
+    labelme(root / "more/b.json")
+    dots, problems = read("labelme", root)
+    assert dots == {"more/b": []}
+    assert said(problems)[1] == ("a.json", "a.jpg cannot be used: none of its shapes has a point")

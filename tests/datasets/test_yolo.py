@@ -57,7 +57,7 @@ def test_a_class_that_nothing_has_is_said_with_those_that_there_are(root: Path) 
     (root / "data.yaml").write_text("names: [head, hat]")
     dots, problems = read("yolo", root, classes=["heads"])
     assert dots == {}
-    assert problems[0].what.startswith("nothing has the label 'heads'; labels: '0', '1', 'hat', 'head'")
+    assert problems[0].what.startswith("nothing has what `classes` names: 'heads'; there are: '0', '1', 'hat', 'head'")
 
 
 def test_train_and_valid_may_stand_above_images_and_labels(tmp_path: Path) -> None:

@@ -45,7 +45,8 @@ def image_size(path: Path) -> tuple[int, int] | None:
     try:
         with Image.open(path) as image:
             width, height = image.size
-            return (height, width) if image.getexif().get(ORIENTATION, 1) >= 5 else (width, height)
+            exif = Image.Image.getexif(image)  # a PNG's own would decode the whole image
+            return (height, width) if exif.get(ORIENTATION, 1) >= 5 else (width, height)
     except Exception:  # a damaged file fails in Pillow with errors of any type
         return None
 

@@ -78,10 +78,10 @@ class ShapeParams(LabelledParams):
 
 
 class Labels:
-    """Which labels count; it remembers those that it met."""
+    """Which labels count, as the option of that name says; it remembers those that it met."""
 
-    def __init__(self, wanted: Iterable[str]) -> None:
-        self.wanted, self.met = frozenset(wanted), set[str]()
+    def __init__(self, wanted: Iterable[str], option: str = "labels") -> None:
+        self.wanted, self.met, self.option = frozenset(wanted), set[str](), option
 
     def count(self, *labels: str) -> bool:
         """Whether something with these labels counts."""
@@ -93,9 +93,10 @@ class Labels:
         missing = sorted(self.wanted - self.met)
         if not missing or not self.met:
             return
-        what = f"nothing has the label {_some(map(repr, missing))}; labels: {_some(map(repr, sorted(self.met)), 20)}"
+        there = _some(map(repr, sorted(self.met)), MANY)
+        what = f"nothing has what `{self.option}` names: {_some(map(repr, missing))}; there are: {there}"
         if len(missing) == len(self.wanted):
-            raise UserError(f"{what}: set `labels` to some of these")
+            raise UserError(f"{what}: set `{self.option}` to some of these")
         problems.append(Problem(where, what, "the other labels count", "labels-unknown"))
 
 
