@@ -43,7 +43,9 @@ def main() -> None:
             ours.append(timed(lambda: [each.count for each in count_pictures(Job(predictor), find_pictures([folder]))]))
     np.testing.assert_allclose(ours[0][1], theirs[0][1], rtol=1e-4, atol=1e-3)
     slow, fast = (min(seconds for seconds, _ in rounds[1:]) for rounds in (theirs, ours))
-    print(f"plain loop {len(files) / slow:.2f} pictures a second, count {len(files) / fast:.2f}: {slow / fast:.2f} times")
+    print(
+        f"plain loop {len(files) / slow:.2f} pictures a second, count {len(files) / fast:.2f}: {slow / fast:.2f} times"
+    )
     print(f"counts equal to 1e-4; wanted: {BOUND} times")
     sys.exit(slow / fast < BOUND)
 

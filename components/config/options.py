@@ -48,7 +48,7 @@ class Choice(BaseModel):
 class Optimiser(Options):
     """How one network is updated. `momentum` is used by SGD alone."""
 
-    kind: Literal["adam", "sgd"] = "adam"
+    kind: Literal["adam", "sgd"] = Field("adam", description="the rule of a step")
     lr: float = Field(1e-4, gt=0, description="learning rate at the start")
     momentum: float = Field(0.0, ge=0, lt=1, description="of SGD; Adam does not read it")
     weight_decay: float = Field(0.0, ge=0, description="times the weights, added to their gradients")

@@ -20,6 +20,7 @@ from components.data.report import none_usable
 COLUMNS, TILE, CAPTION, MARGIN = 4, (460, 345), 58, 20  # pixels of the sheet
 OVERSAMPLING = 2  # dots are drawn this much larger, and reduced: smooth edges
 PAPER, INK, SOFT, ODD = "#ffffff", "#1a1a1a", "#6b6b6b", "#b34700"
+CROSS = 12  # pixels from the middle of a cross to its sides, before the tile is reduced
 SMALLEST, LARGEST = 2.5, 10.0  # radius of a dot that is drawn, before the tile is reduced
 KEPT, EDGE, DROPPED = "#ffe14d", "#1a1a1a", "#ff2a2a"
 HARMLESS = 1.0  # oddness of a picture of which all dots are kept
@@ -110,9 +111,9 @@ def _tile(picture: Picture) -> Image.Image:
     pen, dots = ImageDraw.Draw(image), picture.dots * scale
     for (x, y), radius in zip(dots, _radii(dots), strict=True):
         pen.ellipse((x - radius, y - radius, x + radius, y + radius), KEPT, EDGE, 2 if radius > 4 else 1)
-    for x, y in _dropped(picture).clip(0, picture.size) * scale:
+    for x, y in (_dropped(picture) * scale).clip(CROSS, np.array(size) - CROSS):
         for sign in (-1, 1):
-            pen.line((x - 9, y - 9 * sign, x + 9, y + 9 * sign), DROPPED, 5)
+            pen.line((x - CROSS, y - CROSS * sign, x + CROSS, y + CROSS * sign), DROPPED, 5)
     return image.resize((max(1, size[0] // OVERSAMPLING), max(1, size[1] // OVERSAMPLING)), Image.Resampling.BOX)
 
 
