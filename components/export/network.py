@@ -12,7 +12,7 @@ from torch.fx.experimental import _config as symbolic_shapes
 
 from components.counters.shared.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from components.runs.folder import Weights
-from components.runs.predictor import _networks
+from components.runs.predictor import build_networks
 
 Inputs = Literal["uint8", "imagenet"]
 IMAGES, PEOPLE = "images", "people"  # names of the input and the output
@@ -30,7 +30,7 @@ class CountingNetwork(nn.Module):
 
     def __init__(self, weights: Weights, inputs: Inputs = "uint8") -> None:
         super().__init__()
-        self.counter, self._loss = _networks(weights)
+        self.counter, self._loss = build_networks(weights)
         self.inputs, self.scale = inputs, weights.metadata["scale"]
         for name, values in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)

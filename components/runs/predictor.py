@@ -33,7 +33,7 @@ class Predictor:
         self.file, self.metadata = weights.file, weights.metadata
         self.longest_side: int | None = self.metadata["preprocessing"]["longest_side"]
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        counter, self._loss = _networks(weights)
+        counter, self._loss = build_networks(weights)
         self._counter = counter.to(self.device).eval()
 
     @property
@@ -129,7 +129,7 @@ def _overlaps(before: int, after: int, stride: int) -> np.ndarray:
     return shares
 
 
-def _networks(weights: Weights) -> tuple[Counter, CountingLoss]:
+def build_networks(weights: Weights) -> tuple[Counter, CountingLoss]:
     """The counter with its weights, and the loss, which knows how the counter's outputs become people."""
     metadata = weights.metadata
     choice, trained_with = (Choice.model_validate(metadata[family]) for family in ("counter", "loss"))
