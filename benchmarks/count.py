@@ -2,9 +2,10 @@
 
     python -m benchmarks.count [--pictures 24] [--rounds 3] [--counter out/STUDY/runs/EXPERIMENT/seed-0]
 
-The pictures are made: JPEGs of 1024 x 768 px with noise in them, decoded anew each time. The plain loop decodes one with
-Pillow, scales it as training did, and sums what the counter makes of it, with all processors at each operator. Both take
-turns, round by round; each counts with its fastest round, in seconds of wall time. Counts must be equal to rounding."""
+The pictures are made: JPEGs of 1024 x 768 px with noise in them, decoded anew each time. The plain loop decodes one
+with Pillow, scales it as training did, and sums what the counter makes of it, with all processors at each operator. The
+two take turns, round by round; each counts with its fastest round, in seconds of wall time. Counts must be equal to
+rounding."""
 
 from __future__ import annotations
 
