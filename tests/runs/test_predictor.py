@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from components.crowd import block_sum, cell_count
 from components.data.manifest import Prepared
 from components.errors import UserError
 from components.runs.folder import describe_run, save_run
-from components.runs.predictor import load_predictor, resample
+from components.runs.predictor import RELEASED, load_predictor, resample
 from components.training.assemble import assemble, load_run
 from components.workspace.layout import RunPaths
 from tests import crowds
@@ -167,3 +168,18 @@ def test_the_longest_side_may_be_set(tmp_path: Path, pixels: np.ndarray) -> None
     predictor.longest_side = None
     assert predictor.density(pixels).shape == (13, 18)
     assert predictor.cell_size((70, 50)) == (4, 4)
+
+
+def test_the_released_counter_is_small_and_its_card_is_of_this_file() -> None:
+    card = RELEASED.with_name(f"{RELEASED.name}.md").read_text()
+    assert RELEASED.stat().st_size <= 6e6
+    assert hashlib.sha256(RELEASED.read_bytes()).hexdigest() in card
+
+
+@pytest.mark.real
+def test_the_released_counter_counts(real: Path) -> None:
+    """Photographs of its training half, of very different crowds."""
+    counter, images = dotfield.load(), real / "shanghaitech/part_B/train_data/images"
+    people = {"IMG_1": 233, "IMG_2": 152, "IMG_3": 29, "IMG_4": 291}
+    for name, number in people.items():
+        assert counter.count(images / f"{name}.jpg") == pytest.approx(number, rel=0.3), name
