@@ -33,7 +33,7 @@ wheel: $(STAMP)  ## build the wheel, install it into an empty environment, and u
 	venv/bin/dotfield --version; \
 	venv/bin/dotfield --help > /dev/null; \
 	venv/bin/dotfield kinds; \
-	venv/bin/python -c "import dotfield; print(dotfield.load)"
+	venv/bin/python -c "import dotfield, numpy; print(dotfield.load().count(numpy.zeros((96, 128, 3), numpy.uint8)))"
 
 lock:  ## make requirements.lock anew from pyproject.toml, in an environment of its own
 	@set -e; room=$$(mktemp -d); trap 'rm -rf "$$room"' EXIT; \

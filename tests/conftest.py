@@ -12,7 +12,9 @@ import boto3
 import pytest
 import torch
 from moto.server import ThreadedMotoServer
+from s3fs import S3FileSystem
 
+from components import cli
 from components.training.assemble import TrainingData, open_data
 from tests import crowds
 
@@ -49,6 +51,7 @@ def s3() -> Iterator[Any]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     host, port = server.get_host_and_port()
+    S3FileSystem.clear_instance_cache()  # of the server of another module
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
         environment.setenv("AWS_DEFAULT_REGION", "us-east-1")
@@ -58,6 +61,19 @@ def s3() -> Iterator[Any]:
         client.create_bucket(Bucket="crowds")
         yield client
     server.stop()
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Type a command line: (exit code, standard output, standard error)."""
+
+    def type_(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["dotfield", *map(str, words)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return (end.value.code or 0, *capsys.readouterr())
+
+    return type_
 
 
 @pytest.fixture(scope="session")

@@ -28,19 +28,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """Type a command line: (exit code, standard output, standard error)."""
-
-    def type_(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["dotfield", *words])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        return (end.value.code or 0, *capsys.readouterr())
-
-    return type_
-
-
 def test_studies_are_listed_with_their_size_and_state(project: Path, typed) -> None:
     broken = project / "params" / "broken" / "study.yaml"
     broken.parent.mkdir()

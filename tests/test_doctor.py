@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from components import doctor
-from tests.test_cli import typed  # noqa: F401 (a fixture)
 
 
 @pytest.fixture
@@ -74,7 +73,7 @@ def test_packages_out_of_their_range(monkeypatch) -> None:
     assert found.what.endswith(" is not <1; no-such-package is missing")
 
 
-def test_programs_read_json_and_the_exit_code(monkeypatch, typed, dead_port: int) -> None:  # noqa: F811
+def test_programs_read_json_and_the_exit_code(monkeypatch, typed, dead_port: int) -> None:
     monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{dead_port}")
     code, out, _ = typed("doctor", "--json")
     findings = {finding["id"]: finding for finding in json.loads(out)}

@@ -11,12 +11,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from components.data.decode import read_image
 from components.errors import UserError
+
+if TYPE_CHECKING:
+    from s3fs import S3FileSystem
 
 VIDEOS = {".avi", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv"}
 STANDARD_INPUT = "-"
@@ -79,8 +83,8 @@ def _files(word: str, every: float) -> Iterator[Picture]:
 def _images_below(folder: Path) -> list[Path]:
     """Images and videos in a folder and those below it, by name; hidden ones are left out."""
     suffixes = set(Image.registered_extensions()) | VIDEOS
-    hidden = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
-    return sorted(path for path in hidden if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
+    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
 
 
 def _read_file(path: Path) -> np.ndarray:
@@ -108,9 +112,9 @@ def _objects(address: str) -> Iterator[Picture]:
         yield Picture(f"{S3}{key}", partial(_read_object, bucket, key))
 
 
-def _read_object(bucket: object, key: str) -> np.ndarray:
+def _read_object(bucket: S3FileSystem, key: str) -> np.ndarray:
     try:
-        contents: bytes = bucket.cat_file(key)  # type: ignore[attr-defined]
+        contents: bytes = bucket.cat_file(key)
     except Exception as error:
         raise UserError(f"{S3}{key}: cannot be fetched ({_one_line(error)})") from None
     return decode(contents, f"{S3}{key}")
@@ -136,7 +140,7 @@ def video_frames(address: str, every: float) -> Iterator[Picture]:
                 if seconds >= due:
                     due = seconds + every if every else seconds
                     pixels = np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90))
-                    yield Picture(address, lambda pixels=pixels: pixels, number, seconds)  # type: ignore[misc]
+                    yield Picture(address, partial(np.asarray, pixels), number, seconds)
     except (av.FFmpegError, OSError) as error:
         yield unreadable(address, f"cannot be decoded as a video ({_one_line(error)})")
 

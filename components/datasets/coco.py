@@ -18,15 +18,9 @@ from pydantic import Field
 from components.crowd import Problem
 from components.datasets.shared import json_records
 from components.datasets.shared.files import Images
-from components.datasets.shared.listed import (
-    Entry,
-    LabelledParams,
-    Labels,
-    Listed,
-    Marks,
-    find_sources,
-    recognise_files,
-)
+from components.datasets.shared.listed import Listed
+from components.datasets.shared.marks import Entry, Labels, Marks
+from components.datasets.shared.sources import LabelledParams, find_sources, recognise_files
 from components.errors import UserError
 
 

@@ -20,15 +20,9 @@ from pydantic import AliasChoices, Field
 from components.crowd import Problem
 from components.datasets.shared import json_records
 from components.datasets.shared.files import IMAGES, Images
-from components.datasets.shared.listed import (
-    Entry,
-    Labels,
-    Listed,
-    Marks,
-    ShapeParams,
-    find_sources,
-    recognise_files,
-)
+from components.datasets.shared.listed import Listed
+from components.datasets.shared.marks import Entry, Labels, Marks
+from components.datasets.shared.sources import ShapeParams, find_sources, recognise_files
 from components.errors import UserError
 
 UPLOADED = re.compile(r"^[0-9a-f]{8}-(?=.)")  # what Label Studio puts before the name of an uploaded file

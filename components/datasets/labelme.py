@@ -16,7 +16,9 @@ from components.crowd import Problem
 from components.datasets.shared import json_records
 from components.datasets.shared.files import Images, is_image, natural
 from components.datasets.shared.halves import held_out_folders
-from components.datasets.shared.listed import Entry, Labels, Listed, Marks, ShapeParams, Source
+from components.datasets.shared.listed import Listed
+from components.datasets.shared.marks import Entry, Labels, Marks
+from components.datasets.shared.sources import ShapeParams, Source
 from components.errors import UserError
 
 POINTS = ("point", "points")

@@ -20,10 +20,12 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from components.crowd import SPLITS, Problem
-from components.datasets.shared import listed
+from components.datasets.shared import sources
 from components.datasets.shared.files import Images, read_text
 from components.datasets.shared.halves import meant_split
-from components.datasets.shared.listed import Entry, Listed, find_sources, recognise_files
+from components.datasets.shared.listed import Listed
+from components.datasets.shared.marks import SOME, Entry
+from components.datasets.shared.sources import find_sources, recognise_files
 from components.errors import UserError
 
 SUFFIXES = (".csv", ".parquet")
@@ -31,7 +33,7 @@ SPLIT = "split"
 FEW = 3  # of fewer dots it is no wonder that all lie within one pixel
 
 
-class Params(listed.Params):
+class Params(sources.Params):
     """Where images and dots lie, and what the columns are called."""
 
     image: str = Field("image", description="the column with the image's path or name")
@@ -109,7 +111,7 @@ def _entry(params: Params, name: str, rows: list[Row]) -> Entry:
     if (times := _times(dots)) > 1:
         faults.append(f"each of its dots is listed {times} times: the table lists it again")
     where = rows[0].where
-    fault = "; ".join(faults[: listed.SOME]) or None
+    fault = "; ".join(faults[:SOME]) or None
     return Entry(name, dots, where, split=split, fault=fault, fractions=params.units == "fractions")
 
 

@@ -19,15 +19,9 @@ from pydantic import Field
 from components.crowd import Problem
 from components.datasets.shared import json_records
 from components.datasets.shared.files import Images, read_text
-from components.datasets.shared.listed import (
-    Entry,
-    Labels,
-    Listed,
-    Marks,
-    ShapeParams,
-    find_sources,
-    recognise_files,
-)
+from components.datasets.shared.listed import Listed
+from components.datasets.shared.marks import Entry, Labels, Marks
+from components.datasets.shared.sources import ShapeParams, find_sources, recognise_files
 from components.errors import UserError
 
 PROJECT = "_via_img_metadata"

@@ -17,10 +17,12 @@ import yaml
 from pydantic import Field
 
 from components.crowd import Problem
-from components.datasets.shared import listed
+from components.datasets.shared import sources
 from components.datasets.shared.files import Images, is_image, natural, read_text
 from components.datasets.shared.halves import Halves, held_out_folders
-from components.datasets.shared.listed import Entry, Labels, Listed, Marks, Source
+from components.datasets.shared.listed import Listed
+from components.datasets.shared.marks import Entry, Labels, Marks, Name
+from components.datasets.shared.sources import Source
 from components.errors import UserError
 
 NAMES = ("data.yaml", "dataset.yaml", "classes.txt", "obj.names")  # of these in the root, the first names the classes
@@ -29,10 +31,10 @@ NUMBERS = 5  # on every line
 ROUNDING = 1e-4  # how far beyond 0 and 1 a place may lie
 
 
-class Params(listed.Params):
+class Params(sources.Params):
     """`root` holds `images` and `labels`. `annotations` is not needed."""
 
-    classes: tuple[listed.Name, ...] = Field((), description="classes that count, by number or name; none: all do")
+    classes: tuple[Name, ...] = Field((), description="classes that count, by number or name; none: all do")
 
 
 class Yolo(Listed):

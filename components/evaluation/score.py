@@ -6,11 +6,13 @@ counter's grid and dots are counted on that same grid, so both sides agree about
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+
+from components.data.manifest import Prepared
 
 LEVELS = 4  # GAME(0) to GAME(3): 1, 4, 16 and 64 regions
 
@@ -24,6 +26,12 @@ class EvalImage(NamedTuple):
     dots: np.ndarray  # (N, 2) pixels
     region: np.ndarray | None = None  # (ceil(H / stride), ceil(W / stride)): fractions of cells inside, 0..1
     scene: str = ""  # where a data set is scored scene by scene
+
+
+def split_images(prepared: Prepared, split: str, stride: int) -> Iterator[EvalImage]:
+    """Every image of a split, for a counter of this stride."""
+    for row in prepared.split(split):
+        yield EvalImage(row.id, prepared.images[row.number], row.dots, prepared.region(row, stride), row.scene)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ Mitchell et al., "Model Cards for Model Reporting", FAT* 2019, say what a card s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from components.crowd import SPLITS
 from components.data.manifest import Prepared
 from components.errors import UserError
 from components.evaluation.metrics import Metric, all_metrics
-from components.evaluation.score import EvalImage, score
+from components.evaluation.score import score, split_images
 from components.evaluation.scores import Scores, stack_scores
 from components.evaluation.statistics import estimate
 from components.export.check import Density
@@ -134,16 +133,11 @@ def results(weights: Weights, prepared: Prepared, density: Density) -> list[dict
         )
     rows = []
     for split, name in HELD_OUT.items():
-        images = held_out_images(prepared, split, weights.metadata["stride"])
+        images = split_images(prepared, split, weights.metadata["stride"])
         if scored := score(density, images, weights.metadata["stride"]):
             scores = stack_scores({weights.metadata.get("seed", 0): scored})
             rows += [{"images": name, "scene": None} | measure(scores), *by_scene(scores, name)]
     return rows
-
-
-def held_out_images(prepared: Prepared, split: str, stride: int) -> Iterator[EvalImage]:
-    for row in prepared.split(split):
-        yield EvalImage(row.id, prepared.images[row.number], row.dots, prepared.region(row, stride), row.scene)
 
 
 def by_scene(scores: Scores, name: str) -> list[dict[str, Any]]:

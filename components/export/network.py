@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -11,12 +12,25 @@ from torch.export import Dim, ExportedProgram
 from torch.fx.experimental import _config as symbolic_shapes
 
 from components.counters.shared.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+from components.export.check import TOLERANCE
 from components.runs.folder import Weights
 from components.runs.predictor import build_networks
 
 Inputs = Literal["uint8", "imagenet"]
 IMAGES, PEOPLE = "images", "people"  # names of the input and the output
 TRACED = (97, 131)  # height and width of the image that is traced: odd, and no whole number of cells
+
+
+@dataclass(frozen=True)
+class NetworkFormat:
+    """What the formats of networks share: what they take, how far counts may differ, and the command's options."""
+
+    inputs: Inputs
+    tolerance: float = TOLERANCE
+
+    @property
+    def flags(self) -> str:
+        return "" if self.inputs == "uint8" else f" --input {self.inputs}"
 
 
 class CountingNetwork(nn.Module):

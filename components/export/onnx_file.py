@@ -6,7 +6,6 @@ import json
 import logging
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,28 +15,20 @@ import torch
 from torch.export import ExportedProgram
 
 from components.errors import UserError
-from components.export.check import TOLERANCE, Density
-from components.export.network import IMAGES, PEOPLE, Inputs, input_words, network_input, trace
+from components.export.check import Density
+from components.export.network import IMAGES, PEOPLE, NetworkFormat, input_words, network_input, trace
 from components.runs.folder import HEADER, Weights
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 CARD = "dotfield_card"  # the key of the metadata under which the facts of the model card stand
 
 
-@dataclass(frozen=True)
-class OnnxFile:
+class OnnxFile(NetworkFormat):
     """A network for images of any size; the run's metadata stand in its own as JSON."""
-
-    inputs: Inputs
-    tolerance: float = TOLERANCE
 
     @property
     def kind(self) -> str:
         return f"ONNX, {self.inputs} input"
-
-    @property
-    def flags(self) -> str:
-        return "" if self.inputs == "uint8" else f" --input {self.inputs}"
 
     def usage(self, name: str, longest_side: int | None) -> str:
         run = f"onnxruntime.InferenceSession({name!r}).run(None, {{{IMAGES!r}: images}})[0]"

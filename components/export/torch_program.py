@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +10,17 @@ import numpy as np
 import torch
 from torch.export import ExportedProgram
 
-from components.export.check import TOLERANCE, Density
-from components.export.network import Inputs, input_words, network_input, trace
+from components.export.check import Density
+from components.export.network import NetworkFormat, input_words, network_input, trace
 from components.runs.folder import HEADER, Weights
 
 
-@dataclass(frozen=True)
-class TorchProgram:
+class TorchProgram(NetworkFormat):
     """A network for images of any size, on the CPU; the run's metadata stand in it as the extra file `dotfield`."""
-
-    inputs: Inputs
-    tolerance: float = TOLERANCE
 
     @property
     def kind(self) -> str:
         return f"a program of torch.export, {self.inputs} input"
-
-    @property
-    def flags(self) -> str:
-        return "" if self.inputs == "uint8" else f" --input {self.inputs}"
 
     def usage(self, name: str, longest_side: int | None) -> str:
         return f"`torch.export.load({name!r}).module()(images)` {input_words(self.inputs, longest_side)}"

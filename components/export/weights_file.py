@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
 from components.export.check import HALF_TOLERANCE, TOLERANCE, Density
-from components.runs.folder import HEADER, Weights, read_weights
+from components.runs.folder import Weights, read_weights, write_weights
 from components.runs.predictor import load_predictor
 
 CARD = "card"  # the key of the metadata under which the facts of the model card stand
@@ -44,7 +42,7 @@ class WeightsFile:
         tensors = {name: each for name, each in weights.tensors.items() if name.startswith("counter.")}
         if self.half:
             tensors = {name: _to_half(each) for name, each in tensors.items()}
-        _write(file, replace(weights, tensors=tensors))
+        write_weights(file, tensors, weights.metadata)
 
     def open(self, file: Path) -> Density:
         return load_predictor(file).density
@@ -52,12 +50,7 @@ class WeightsFile:
     def embed(self, file: Path, facts: dict[str, Any]) -> None:
         """Add the facts of the model card to the file's metadata."""
         weights = read_weights(file)
-        _write(file, replace(weights, metadata=weights.metadata | {CARD: facts}))
-
-
-def _write(file: Path, weights: Weights) -> None:
-    tensors = {name: each.contiguous() for name, each in weights.tensors.items()}
-    file.write_bytes(save(tensors, {HEADER: json.dumps(weights.metadata)}))
+        write_weights(file, weights.tensors, weights.metadata | {CARD: facts})
 
 
 def _to_half(tensor: Tensor) -> Tensor:

@@ -83,8 +83,8 @@ def save_run(paths: RunPaths, record: dict[str, Any], state: dict[str, Any]) -> 
     paths.record.unlink(missing_ok=True)
     _write_metrics(paths.metrics, state["history"])
     best, last = state["best"], {"epoch": state["epoch"], "model": state["model"]}
-    _write_weights(paths.best, best["model"], record | {"weights": "best", "epoch": best["epoch"]})
-    _write_weights(paths.last, last["model"], record | {"weights": "last", "epoch": last["epoch"]})
+    write_weights(paths.best, best["model"], record | {"weights": "best", "epoch": best["epoch"]})
+    write_weights(paths.last, last["model"], record | {"weights": "last", "epoch": last["epoch"]})
     paths.record.write_text(json.dumps(record, indent=2) + "\n")
 
 
@@ -119,7 +119,8 @@ def read_weights(file: Path) -> Weights:
     return Weights(file, metadata, tensors)
 
 
-def _write_weights(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
+def write_weights(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
+    """Write a weights file."""
     contents = save({name: each.contiguous() for name, each in tensors.items()}, {HEADER: json.dumps(metadata)})
     path.write_bytes(contents)  # unlike safetensors' own writer, this names the file where the disk is full
 

@@ -18,7 +18,7 @@ from components.errors import UserError
 from components.runs.folder import Weights, read_weights
 from components.workspace.layout import RunPaths
 
-RELEASED = Path(__file__).parent / "released" / "counter.safetensors"  # of the study params/released
+RELEASED = Path(__file__).parent / "released" / "counter.safetensors"  # of params/shanghaitech-b: see its card
 TILE, MARGIN = 2048, 416  # pixels; whole cells of every stride. The margin covers what a cell of EfficientNet-Lite sees
 WHOLE = TILE + 2 * MARGIN  # pixels: no side of an image that is counted at once is longer
 

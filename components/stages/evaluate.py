@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from components.config.load import read_entry
 from components.config.study import Averaging
 from components.data.manifest import Prepared
 from components.errors import UserError
-from components.evaluation.score import EvalImage, Score, score
+from components.evaluation.score import Score, score, split_images
 from components.evaluation.scores import Cost, write_scores
 from components.runs.predictor import Predictor, load_predictor
 from components.runs.provenance import processor_name
@@ -56,7 +55,7 @@ def run_folders(layout: Layout, name: str) -> list[Path]:
 def score_run(predictor: Predictor, prepared: Prepared, averaging: Averaging) -> list[Score]:
     """The scores of every test image by one run's best weights."""
     density = partial(predictor.density, flip=averaging.flip, scales=averaging.scales)
-    return score(density, test_images(prepared, predictor.stride), predictor.stride)
+    return score(density, split_images(prepared, SPLIT, predictor.stride), predictor.stride)
 
 
 def measure_cost(predictor: Predictor, prepared: Prepared, averaging: Averaging) -> Cost | None:
@@ -81,12 +80,6 @@ def measure_cost(predictor: Predictor, prepared: Prepared, averaging: Averaging)
         torch.set_num_threads(threads)
     megapixels = float(np.mean([image.shape[0] * image.shape[1] for image in images])) / 1e6
     return Cost(seconds / len(images), megapixels, processor_name())
-
-
-def test_images(prepared: Prepared, stride: int) -> Iterator[EvalImage]:
-    """Every test image, for a counter of this stride."""
-    for row in prepared.split(SPLIT):
-        yield EvalImage(row.id, prepared.images[row.number], row.dots, prepared.region(row, stride), row.scene)
 
 
 if __name__ == "__main__":

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 import yaml
 
-from components import cli
 from components.config import plugins
 from components.config.describe import describe, find
 from components.config.options import Choice
 
 
 @pytest.fixture
-def kinds(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """Type `dotfield kinds ...`: (exit code, standard output, standard error)."""
-
-    def type_(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setenv("COLUMNS", "200")
-        monkeypatch.setattr("sys.argv", ["dotfield", "kinds", *words])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        return (end.value.code or 0, *capsys.readouterr())
-
-    return type_
+def kinds(monkeypatch: pytest.MonkeyPatch, typed):
+    """Type `dotfield kinds ...` on a wide terminal: (exit code, standard output, standard error)."""
+    monkeypatch.setenv("COLUMNS", "200")
+    return partial(typed, "kinds")
 
 
 @pytest.mark.parametrize("family", plugins.FAMILIES)

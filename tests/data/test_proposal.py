@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,6 @@ import pytest
 import yaml
 from PIL import Image
 
-from components import cli
 from components.config.load import load_study
 from components.config.options import Choice
 from components.crowd import Problem
@@ -24,18 +24,11 @@ STREET = Measured({"train": 400, "test": 316}, 1024, 768, 1024, 16.0, 9, 123, 57
 
 
 @pytest.fixture
-def new(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
+def new(monkeypatch: pytest.MonkeyPatch, typed, tmp_path: Path):
     """Type `dotfield new ...` in an empty project: (exit code, standard output, standard error)."""
     (tmp_path / "project/params").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "project")
-
-    def type_(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["dotfield", "new", *map(str, words)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        return (end.value.code or 0, *capsys.readouterr())
-
-    return type_
+    return partial(typed, "new")
 
 
 def own_pictures(folder: Path, images: int) -> Path:

@@ -6,24 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from components import cli
-
-
-@pytest.fixture
-def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """Type a command line: (exit code, standard output, standard error)."""
-
-    def type_(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["dotfield", "export", *map(str, words)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        return (end.value.code or 0, *capsys.readouterr())
-
-    return type_
-
 
 def test_it_prints_the_file_and_its_errors_on_each_part(run: Path, tmp_path: Path, typed) -> None:
-    code, out, _ = typed(run, tmp_path / "new/counter.safetensors", "--half")
+    code, out, _ = typed("export", run, tmp_path / "new/counter.safetensors", "--half")
     first, validation, test = out.splitlines()
     assert code == 0
     assert first == "counter.safetensors: weights in half precision, 0.27 MB; the model card is beside it"
@@ -45,13 +30,13 @@ def test_it_prints_the_file_and_its_errors_on_each_part(run: Path, tmp_path: Pat
     ],
 )
 def test_a_mistake_is_one_line(run: Path, typed, words: list[str], message: str) -> None:
-    code, out, error = typed(run, *words)
+    code, out, error = typed("export", run, *words)
     assert (code, out) == (2, "")
     assert message in error
     assert len(error.splitlines()) == 1
 
 
 def test_a_run_that_is_not_there_is_named(tmp_path: Path, typed) -> None:
-    code, _, error = typed(tmp_path / "seed-0", tmp_path / "counter.safetensors")
+    code, _, error = typed("export", tmp_path / "seed-0", tmp_path / "counter.safetensors")
     assert code == 2
     assert "seed-0: there is no such file: the run has not ended; train it first" in error
