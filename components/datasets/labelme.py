@@ -12,6 +12,8 @@ from math import isfinite
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from pydantic import Field
+
 from components.crowd import Problem
 from components.datasets.shared import json_records
 from components.datasets.shared.files import Images, is_image, natural
@@ -36,9 +38,9 @@ class Shape(json_records.Record):
 
 class File(json_records.Record):
     shapes: list[Any]
-    imagePath: Any = None  # noqa: N815 - the names are LabelMe's
-    imageWidth: Any = None  # noqa: N815
-    imageHeight: Any = None  # noqa: N815
+    image_path: Any = Field(None, alias="imagePath")
+    image_width: Any = Field(None, alias="imageWidth")
+    image_height: Any = Field(None, alias="imageHeight")
 
 
 class LabelMe(Listed):
@@ -92,8 +94,8 @@ def read(params: Params, labels: Labels, file: Path, images: Images, problems: l
         )
         marks.faults += [] if marks.dots else ["none of its shapes has a point"]
     remedy = "; mark people with points, or set `dots: boxes` where rectangles are people"
-    size = (content.imageWidth, content.imageHeight)
-    yield marks.entry(_image(file, content.imagePath, images), str(file), problems, size, remedy)
+    size = (content.image_width, content.image_height)
+    yield marks.entry(_image(file, content.image_path, images), str(file), problems, size, remedy)
 
 
 def _add(params: Params, marks: Marks, shape: Shape) -> None:
