@@ -14,8 +14,9 @@ from components.cli import compare, count, data, doctor, export, kinds, new, stu
 
 
 def main() -> None:
-    """The command line. Exit codes: 0, done; 1, a bug, with its traceback; 2, a mistake that the user can mend, in one
-    line; 130, Ctrl-C; else that of DVC."""
+    """The command line. Exit codes: 0, done; 1, a bug, with its traceback, or what `--strict` and `doctor` found; 2, a
+    mistake that the user can mend, in one line; 3, some pictures could not be counted; 130, Ctrl-C; else that of
+    DVC."""
     from components.workspace.processes import call, exit_on_sigterm
 
     exit_on_sigterm()

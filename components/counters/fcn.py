@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from pydantic import Field
 from torch import Tensor, nn
 
 from components.config.options import Optimiser, Options
@@ -21,7 +22,7 @@ POOLED = (2, 4)  # the convolutions, counted from 1, that a pooling follows
 
 
 class Params(Options):
-    initialisation: Initialisation = "he"
+    initialisation: Initialisation = Field("he", description="of the weights; normal: N(0, 0.01), default: PyTorch's")
     optimiser: Optimiser = Optimiser(lr=3e-4)
 
 
