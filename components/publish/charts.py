@@ -104,7 +104,7 @@ def _errors(axes: Axes, scores: Scores, density: np.ndarray, place: int) -> None
 def _density_axis(axes: Axes, density: np.ndarray) -> None:
     """Logarithmic where densities (n,) span more than a factor of ten; then empty images stand left of all others."""
     low, high = float(density[density > 0].min(initial=np.inf)), float(density.max())
-    if 10 * low >= high:
+    if high <= 10 * low:
         axes.xaxis.set_major_locator(MaxNLocator(4))
         return
     if density.min() > 0:
@@ -112,8 +112,14 @@ def _density_axis(axes: Axes, density: np.ndarray) -> None:
     else:
         axes.set_xscale("symlog", linthresh=low)
         axes.set_xlim(-low / 4, high * 1.2)
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    _logarithmic_ticks(axes, low, high)
+
+
+def _logarithmic_ticks(axes: Axes, low: float, high: float) -> None:
+    """Numbers at 1, 2 and 5 of each decade, or at each decade where there are many."""
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 30 * low else (1,)))
     axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _history(axes: Axes, errors: np.ndarray) -> None:
@@ -137,10 +143,7 @@ def _dimension(axes: Axes, values: pa.ChunkedArray, errors: pa.ChunkedArray, log
     )
     if real and logarithmic:
         axes.set_xscale("log")
-        if trials[-1][0] < 10 * trials[0][0]:
-            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        _logarithmic_ticks(axes, trials[0][0], trials[-1][0])
     elif real:
         axes.xaxis.set_major_locator(MaxNLocator(4))
         axes.ticklabel_format(axis="x", scilimits=(-2, 4))

@@ -13,6 +13,7 @@ import numpy as np
 
 from components.data.manifest import Prepared
 from components.errors import UserError
+from components.evaluation.metrics import all_metrics
 from components.evaluation.scores import Scores, read_scores
 from components.evaluation.statistics import REPLICATES, Difference, compare, estimate
 from components.publish import report
@@ -161,7 +162,7 @@ def _settings_table(first: Evaluated, second: Evaluated) -> Table:
     rows = tuple(
         (aspect, key, _written(a), _written(b)) for aspect, key, a, b in _differences(first.record, second.record)
     )
-    return Table("differences", "In what they differ", ("of", "", first.name, second.name), rows)
+    return Table("differences", "In what they differ", ("of", "key", first.name, second.name), rows)
 
 
 def _written(value: Any) -> str:
@@ -172,7 +173,8 @@ def _metrics_table(first: Evaluated, second: Evaluated, a: Scores, b: Scores, ti
     measured = [(first.name, estimate(a, times)), (second.name, estimate(b, times))]
     head = ("Experiment", *measured[0][1])
     rows: tuple[tuple[Cell, ...], ...] = tuple(
-        (name, *(EstimateCell(each) for each in metrics.values())) for name, metrics in measured
+        (name, *(EstimateCell(each, all_metrics()[title].digits) for title, each in metrics.items()))
+        for name, metrics in measured
     )
     return Table("metrics", "Errors on the test images of both", head, mark_best(rows, ["both"] * len(rows)))
 

@@ -12,36 +12,38 @@ from PIL import Image
 
 LONGEST = 512  # pixels: the longer side of a photograph among the worst images
 QUALITY = 75  # of photographs
+PIXEL_RATIO = 1.4  # of figures: their 9 points at 150 pixels an inch become 13 CSS pixels
 FIGURE_QUALITY = 88  # of figures, whose letters need more
 
 
 class Embedded(NamedTuple):
-    """An address that holds the picture, and its size in pixels."""
+    """An address that holds the picture, and the width and height at which it is shown, in CSS pixels."""
 
     url: str
-    width: int
-    height: int
+    shown: tuple[int, int]
 
 
 def figure(file: Path) -> Embedded:
-    """A PNG of a figure, with the same number of pixels."""
+    """A PNG of a figure, whose letters are as large as those of the text around it."""
     with Image.open(file) as image:
-        return _webp(image.convert("RGB"), quality=FIGURE_QUALITY)
+        shown = round(image.width / PIXEL_RATIO), round(image.height / PIXEL_RATIO)
+        return Embedded(_webp(image.convert("RGB"), quality=FIGURE_QUALITY), shown)
 
 
 def photograph(pixels: np.ndarray) -> Embedded:
     """(H, W, 3) uint8, scaled down to `LONGEST`."""
     image = Image.fromarray(pixels)
     image.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
-    return _webp(image, quality=QUALITY)
+    return Embedded(_webp(image, quality=QUALITY), image.size)
 
 
 def density(pixels: np.ndarray) -> Embedded:
     """The colours (h, w, 3) uint8 of a map's cells, exactly."""
-    return _webp(Image.fromarray(pixels), lossless=True)
+    image = Image.fromarray(pixels)
+    return Embedded(_webp(image, lossless=True), image.size)
 
 
-def _webp(image: Image.Image, **options: object) -> Embedded:
+def _webp(image: Image.Image, **options: object) -> str:
     file = io.BytesIO()
     image.save(file, "WEBP", **options)
-    return Embedded("data:image/webp;base64," + base64.b64encode(file.getvalue()).decode(), *image.size)
+    return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()

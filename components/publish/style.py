@@ -9,9 +9,9 @@ from textwrap import wrap
 from typing import Any, NamedTuple
 
 import matplotlib
-from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
 
 Grid = list[list[Axes]]
 
@@ -38,7 +38,7 @@ DARK = Theme(
     "#e6e8eb",
     "#a2a9b1",
     "#33383f",
-    "#16191d",
+    "#161a1e",
     ("#56B4E9", "#F0803C", "#2FBF95", "#DD93BB", "#8CCBF0", "#F0B429", "#FFFFFF"),
 )
 GREY = f"C{len(LIGHT.data)}"  # of the axes: the colour behind the data's in matplotlib's cycle
