@@ -13,15 +13,15 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from components.evaluation.metrics.mae import mean_absolute_error
 from components.evaluation.scores import Scores
-from components.publish.style import GREY, LIGHT, Theme, colour, drawing, wrapped
+from components.publish.style import LIGHT, colour, drawing, wrapped
 
 COLUMNS = 4
 
 
-def scatter(results: Mapping[str, Scores], target: Path, theme: Theme = LIGHT) -> None:
+def scatter(results: Mapping[str, Scores], target: Path, dark: Path | None = None) -> None:
     """Predicted against true counts, one panel per experiment and one point per image and seed, on shared axes."""
     limits = _limits(results)
-    with drawing(target, *_shape(len(results)), 2.6, 3.0, theme) as (figure, grid):
+    with drawing(target, *_shape(len(results)), 2.6, 3.0, dark) as (figure, grid):
         every = [axes for row in grid for axes in row]
         for place, (title, scores) in enumerate(results.items()):
             _counts(every[place], scores, place, limits)
@@ -34,14 +34,14 @@ def scatter(results: Mapping[str, Scores], target: Path, theme: Theme = LIGHT) -
 
 
 def errors(
-    results: Mapping[str, Scores], densities: Mapping[str, np.ndarray], target: Path, theme: Theme = LIGHT
+    results: Mapping[str, Scores], densities: Mapping[str, np.ndarray], target: Path, dark: Path | None = None
 ) -> None:
     """Count errors against density, one panel per experiment and one point per image and seed, on shared axes.
 
     densities: of each experiment's images (n,), people per megapixel."""
     reach = 1.05 * max(float(np.abs(scores.prediction - scores.truth).max()) for scores in results.values()) or 1.0
     every_density = np.concatenate([*densities.values()])
-    with drawing(target, *_shape(len(results)), 2.6, 2.6, theme) as (figure, grid):
+    with drawing(target, *_shape(len(results)), 2.6, 2.6, dark) as (figure, grid):
         every = [axes for row in grid for axes in row]
         for place, (title, scores) in enumerate(results.items()):
             _errors(every[place], scores, densities[title], place)
@@ -52,13 +52,13 @@ def errors(
         figure.supylabel("predicted minus annotated", fontsize=9)
 
 
-def search(trials: Path, logarithmic: Container[str], target: Path, theme: Theme = LIGHT) -> None:
+def search(trials: Path, logarithmic: Container[str], target: Path, dark: Path | None = None) -> None:
     """The validation MAE of every trial in order, the best so far, and MAE along each dimension searched.
 
     logarithmic: the keys that were drawn from a log-uniform distribution."""
     table = pq.read_table(trials)
     dimensions = [name.removeprefix("config.") for name in table.column_names if name.startswith("config.")]
-    with drawing(target, *_shape(1 + len(dimensions), columns=3), 3.1, 2.6, theme) as (_, grid):
+    with drawing(target, *_shape(1 + len(dimensions), columns=3), 3.1, 2.6, dark) as (_, grid):
         every = [axes for row in grid for axes in row]
         _history(every[0], np.array(table["val_mae"].to_pylist(), float))
         for axes, name in zip(every[1:], dimensions, strict=False):
@@ -85,7 +85,7 @@ def _limits(results: Mapping[str, Scores]) -> tuple[float, float]:
 
 
 def _counts(axes: Axes, scores: Scores, place: int, limits: tuple[float, float]) -> None:
-    axes.plot(limits, limits, color=GREY, linewidth=1, linestyle="--")
+    axes.plot(limits, limits, color=LIGHT.axes, linewidth=1, linestyle="--")
     truth = np.broadcast_to(scores.truth, scores.prediction.shape)
     axes.scatter(truth.ravel(), scores.prediction.ravel(), s=12, color=colour(place), alpha=0.55, linewidth=0)
     axes.set(xlim=limits, ylim=limits, box_aspect=1)
@@ -94,7 +94,7 @@ def _counts(axes: Axes, scores: Scores, place: int, limits: tuple[float, float])
 def _errors(axes: Axes, scores: Scores, density: np.ndarray, place: int) -> None:
     """Points, a line at 0, and the mean error of each fifth of the images, by density."""
     error = scores.prediction - scores.truth
-    axes.axhline(0, color=GREY, linewidth=1, linestyle="--")
+    axes.axhline(0, color=LIGHT.axes, linewidth=1, linestyle="--")
     axes.scatter(
         np.broadcast_to(density, error.shape).ravel(), error.ravel(), s=12, color=colour(place), alpha=0.45, linewidth=0
     )

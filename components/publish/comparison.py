@@ -19,7 +19,6 @@ from components.evaluation.statistics import REPLICATES, Difference, compare, es
 from components.publish import report
 from components.publish.figures import Panel, page
 from components.publish.report import Picture, Report, Section
-from components.publish.style import DARK, LIGHT
 from components.publish.tables import Cell, EstimateCell, Table, mark_best
 from components.runs.folder import read_record
 from components.workspace.layout import OUT, Layout
@@ -211,6 +210,5 @@ def _pictures(comparison: Comparison, folder: Path) -> tuple[Picture, ...]:
     caption = f"Counts by {comparison.first.name} and {comparison.second.name}."
     alt = "; ".join(panel.title.replace("\n", ", ") for panel in panels)
     picture = Picture(folder / "light.png", folder / "dark.png", caption, f"Images on which they differ most: {alt}")
-    page(lines, picture.file, LIGHT)
-    page(lines, picture.dark, DARK)
+    page(lines, *picture.files)
     return (picture,)

@@ -22,6 +22,10 @@ class Picture:
     caption: str
     alt: str
 
+    @property
+    def files(self) -> tuple[Path, Path]:
+        return self.file, self.dark
+
 
 @dataclass(frozen=True)
 class Thumbnail:

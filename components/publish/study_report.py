@@ -32,7 +32,6 @@ from components.publish.results import (
     pool_rows,
 )
 from components.publish.sections import compose_report
-from components.publish.style import DARK, LIGHT
 from components.publish.tables import Table
 from components.runs.folder import read_record
 from components.workspace.layout import Layout
@@ -116,13 +115,12 @@ def draw_pictures(study: Study, layout: Layout, gallery: Gallery, rows: list[Eva
     scores = {row.title: row.scores for row in rows}
     densities = {row.title: _densities(layout, row) for row in rows}
     metrics = {row.title: [layout.run(row.name, seed).metrics for seed in row.scores.seeds] for row in rows}
-    for theme, folder in ((LIGHT, layout.figures), (DARK, layout.dark_figures)):
-        charts.scatter(scores, folder / "scatter.png", theme)
-        charts.errors(scores, densities, folder / "errors.png", theme)
-        figures.compare_curves(metrics, folder / "curves.png", theme)
-        for name in _ended_searches(study, layout):
-            logarithmic = {key for key, each in study.searches[name].space.items() if each.loguniform}
-            charts.search(layout.search(name).trials, logarithmic, folder / f"search-{name}.png", theme)
+    charts.scatter(scores, *pictures["scatter"].files)
+    charts.errors(scores, densities, *pictures["errors"].files)
+    figures.compare_curves(metrics, *pictures["curves"].files)
+    for name in _ended_searches(study, layout):
+        logarithmic = {key for key, each in study.searches[name].space.items() if each.loguniform}
+        charts.search(layout.search(name).trials, logarithmic, *pictures[f"search-{name}"].files)
     return pictures | dict(pages.draw(gallery, layout.figures, layout.dark_figures))
 
 

@@ -15,7 +15,6 @@ from components.evaluation.statistics import Estimate
 from components.publish import charts, report
 from components.publish.comparison import Evaluated, compare_experiments, write_page
 from components.publish.report import Picture, Report, Section, Strip, Thumbnail
-from components.publish.style import DARK, LIGHT
 from components.publish.tables import Cell, ComparisonCell, EstimateCell, Table, comma_separated
 from components.workspace.layout import Layout
 
@@ -84,8 +83,7 @@ def a_report(folder: Path) -> Report:
     pictures = []
     for name, draw in {"scatter": charts.scatter, "errors": charts.errors}.items():
         picture = Picture(folder / f"{name}.png", folder / f"{name}-dark.png", f"Caption of {name}.", f"Points: {name}")
-        for theme, file in ((LIGHT, picture.file), (DARK, picture.dark)):
-            draw(results, *([density] if name == "errors" else []), file, theme)
+        draw(results, *([density] if name == "errors" else []), *picture.files)
         pictures.append(picture)
     strips = tuple(
         Strip(

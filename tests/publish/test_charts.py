@@ -86,12 +86,16 @@ def test_errors_are_averaged_in_fifths_of_the_images_by_density():
 
 def test_a_dark_figure_differs_in_its_ground_and_not_in_its_size(tmp_path):
     scores = stack_scores({0: [Score("a", 3.0, 2.0, (1.0,) * 4), Score("b", 5.0, 5.0, (0.0,) * 4)]})
-    for theme, name in ((LIGHT, "light.png"), (DARK, "dark.png")):
-        charts.errors({"x": scores}, {"x": np.array([1.0, 2.0])}, tmp_path / name, theme)
+    charts.errors({"x": scores}, {"x": np.array([1.0, 2.0])}, tmp_path / "light.png", tmp_path / "dark.png")
     with Image.open(tmp_path / "light.png") as light, Image.open(tmp_path / "dark.png") as dark:
         assert light.size == dark.size
+        seen = [{colour for _, colour in image.convert("RGB").getcolors(1 << 24)} for image in (light, dark)]
         corners = [image.convert("RGB").getpixel((0, 0)) for image in (light, dark)]
     assert corners == [ImageColor.getrgb(theme.ground) for theme in (LIGHT, DARK)]
+    used = ("axes", "grid", "ground")
+    for theme, colours in zip((LIGHT, DARK), seen, strict=True):
+        assert {ImageColor.getrgb(getattr(theme, name)) for name in used} < colours
+    assert not {ImageColor.getrgb(colour) for colour in (LIGHT.ground, LIGHT.data[0])} & seen[1]
 
 
 def test_a_title_with_dollar_signs_is_drawn_as_it_is_written(tmp_path):

@@ -10,7 +10,6 @@ from components.publish.figures import Panel, page
 from components.publish.pages import attention, generators, kernels, maps, predictions
 from components.publish.pages.gallery import Gallery
 from components.publish.report import Picture
-from components.publish.style import DARK, LIGHT
 
 PAGES = {
     "maps": maps,
@@ -27,8 +26,7 @@ def draw(gallery: Gallery, folder: Path, dark_folder: Path) -> Mapping[str, Pict
     for name, figure in PAGES.items():
         if panels := figure.panels(gallery):
             picture = Picture(folder / f"{name}.png", dark_folder / f"{name}.png", figure.CAPTION, _alt(figure, panels))
-            page(panels, picture.file, LIGHT)
-            page(panels, picture.dark, DARK)
+            page(panels, *picture.files)
             drawn[name] = picture
     return drawn
 
