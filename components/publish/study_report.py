@@ -145,7 +145,8 @@ def _charts(study: Study, layout: Layout, rows: list[EvaluatedRow]) -> dict[str,
 def _densities(layout: Layout, row: EvaluatedRow) -> np.ndarray:
     """People per megapixel of each test image, (n,)."""
     tested = test_rows(Prepared(layout.prepared(row.experiment.dataset).folder), row)
-    return row.scores.truth / np.array([each.height * each.width / 1e6 for each in tested])
+    density: np.ndarray = row.scores.truth / np.array([each.height * each.width / 1e6 for each in tested])
+    return density
 
 
 def _row(study: Study, layout: Layout, name: str) -> StudyRow:
