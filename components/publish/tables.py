@@ -146,7 +146,7 @@ def markdown(table: Table) -> str:
 
 def comma_separated(table: Table) -> str:
     """A column of `EstimateCell` numbers becomes three, one of `ComparisonCell` five, unrounded."""
-    ends = [_ends([row[place] for row in table.rows]) for place in range(len(table.head))]
+    ends = [_ends(column) for column in table.columns]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([name + end for name, of_column in zip(table.head, ends, strict=True) for end in of_column])
@@ -157,31 +157,37 @@ def comma_separated(table: Table) -> str:
 
 def latex(table: Table) -> str:
     """A `table` environment; needs adjustbox, which shrinks only what is wider than the page, booktabs and makecell."""
+    notes = latex_text(" ".join([*table.notes, *describe_settings(table)]))
+    lines = [
+        r"% \usepackage{adjustbox, booktabs, makecell}",
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{escape_latex(table.caption)}}}",
+        rf"\label{{tab:{table.name}}}",
+        r"\footnotesize",
+        r"\setlength{\tabcolsep}{4pt}",
+        r"\begin{adjustbox}{max width=\textwidth}",
+        *_tabular(table),
+        r"\end{adjustbox}",
+        *([rf"\par\smallskip\parbox{{\textwidth}}{{\footnotesize {notes}}}"] if notes else []),
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _tabular(table: Table) -> list[str]:
+    """The columns that are no settings."""
     places = [place for place, name in enumerate(table.head) if name not in table.settings]
-    notes = " ".join([*table.notes, *describe_settings(table)])
-    return "\n".join(
-        [
-            r"% \usepackage{adjustbox, booktabs, makecell}",
-            r"\begin{table}",
-            r"\centering",
-            rf"\caption{{{escape_latex(table.caption)}}}",
-            rf"\label{{tab:{table.name}}}",
-            r"\footnotesize",
-            r"\setlength{\tabcolsep}{4pt}",
-            r"\begin{adjustbox}{max width=\textwidth}",
-            rf"\begin{{tabular}}{{@{{}}{''.join(_latex_column(table.columns[place]) for place in places)}@{{}}}}",
-            r"\toprule",
-            _ampersands(tuple(table.head[place] for place in places)),
-            r"\midrule",
-            *(_ampersands(tuple(row[place] for place in places)) for row in table.rows),
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{adjustbox}",
-            *([rf"\par\smallskip\parbox{{\textwidth}}{{\footnotesize {latex_text(notes)}}}"] if notes else []),
-            r"\end{table}",
-            "",
-        ]
-    )
+    head, *rows = (_ampersands(tuple(row[place] for place in places)) for row in (table.head, *table.rows))
+    return [
+        rf"\begin{{tabular}}{{@{{}}{''.join(_latex_column(table.columns[place]) for place in places)}@{{}}}}",
+        r"\toprule",
+        head,
+        r"\midrule",
+        *rows,
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
 
 
 def describe_settings(table: Table) -> list[str]:
