@@ -159,6 +159,11 @@ class Layout:
         return self.published / "figures"
 
     @property
+    def dark_figures(self) -> Path:
+        """The same files as in `figures`, for a dark page."""
+        return self.figures / "dark"
+
+    @property
     def report(self) -> Path:
         return self.published / "report.html"
 

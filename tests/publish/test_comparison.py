@@ -74,7 +74,7 @@ def test_the_page_holds_tables_and_pictures(compared, tmp_path: Path) -> None:
     tags = Tags((tmp_path / "page.html").read_text())
     assert tags.names.count("table") == 3
     assert len(tags.images) == 1
-    assert tags.images[0].startswith("data:image/png;base64,")
+    assert tags.images[0].startswith("data:image/webp;base64,")
 
 
 @pytest.mark.parametrize(
