@@ -29,6 +29,7 @@ from components.publish.tables import Cell, EstimateCell, Table
 
 PROBLEMS_SHOWN = 12  # of a data set; the others are counted
 NOT_RUN = "not run"
+DIFFERENCE = "MAE minus baseline's"
 
 
 def results_table(pools: Sequence[StudyRow], rows: Sequence[StudyRow], times: int) -> Table:
@@ -85,7 +86,7 @@ def comparisons_table(
         "Paired: same seeds, test images, order of samples, crops and flips. Negative: lower error than the baseline. "
         f"95 % interval: {times} bootstrap replicates of the images, widened by Student's interval over the seeds."
     )
-    head = ("Experiment", "Baseline", "MAE minus baseline's", "By seed", "Beyond noise?")
+    head = ("Experiment", "Baseline", DIFFERENCE, "By seed", "Beyond noise?")
     return Table("comparisons", "Paired comparison with the baseline", head, cells, (note,))
 
 
