@@ -15,11 +15,11 @@ LONGEST = 500  # characters of a parameter's value that every server takes
 
 
 class MLflow:
-    def __init__(self, address: str, run: str, options: Mapping[str, Any]) -> None:
+    def __init__(self, address: str, artifacts: str | None, run: str, options: Mapping[str, Any]) -> None:
         self._client = MlflowClient(address)
         study = str(options["study"])
         found = self._client.get_experiment_by_name(study)
-        experiment = found.experiment_id if found else self._client.create_experiment(study)
+        experiment = found.experiment_id if found else self._client.create_experiment(study, artifacts)
         self._run = self._client.create_run(experiment, run_name=run).info.run_id
         for key, value in _flat(options).items():
             self._client.log_param(self._run, key, str(value)[:LONGEST])
@@ -34,8 +34,10 @@ class MLflow:
 
 def start(folder: Path, run: str, options: Mapping[str, Any]) -> MLflow:
     """A run named `run` in the MLflow experiment that is called like the study."""
-    address = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder.resolve()}/mlflow.db"
-    return MLflow(address, run, options)
+    if address := os.environ.get("MLFLOW_TRACKING_URI"):
+        return MLflow(address, None, run, options)
+    folder = folder.resolve()
+    return MLflow(f"sqlite:///{folder}/mlflow.db", (folder / "artifacts").as_uri(), run, options)
 
 
 def _flat(options: Mapping[str, Any], before: str = "") -> dict[str, Any]:
