@@ -44,7 +44,7 @@ lock:  ## make requirements.lock anew from pyproject.toml, in an environment of 
 	$(PYTHON) -m venv "$$room"; \
 	"$$room/bin/pip" install -qq '.[dev,docs]'; \
 	{ sed -n '/^#/p' requirements.lock; \
-	  "$$room/bin/pip" freeze --exclude dotfield | sed 's/+.*//' | grep -Ev '^(nvidia|cuda|triton)' | LC_ALL=C sort -f; \
+	  "$$room/bin/pip" freeze --exclude dotfield | sed 's/+.*//' | grep -Ev '^(nvidia-[^m]|cuda|triton)' | LC_ALL=C sort -f; \
 	} > "$$room/lock"; \
 	cp "$$room/lock" requirements.lock
 

@@ -17,7 +17,7 @@ from components.runs.provenance import data_sha256, provenance
 from components.stages.evaluate import evaluate
 from components.stages.prepare import prepare
 from components.stages.rasterize import rasterize
-from components.training.assemble import TrainingData, assemble, open_data, samples
+from components.training.assemble import TrainingData, assemble, load_start, open_data, samples
 from components.training.fit import State, fit
 from components.training.progress import describe_training
 from components.workspace.layout import Layout
@@ -38,7 +38,7 @@ def write_study(values: dict) -> Layout:
 def fit_plan(plan: Plan, seed: int, data: TrainingData) -> tuple[State, str]:
     """Train one run; its last state, and what the counter started from."""
     model = assemble(plan, seed)
-    started_from = model.counter.load_pretrained()
+    started_from = load_start(model)
     training, validation = samples(plan, seed, data, model.stride)
     return fit(model, training, validation, plan.training, report=lambda record, state: None), started_from
 

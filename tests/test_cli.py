@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import signal
@@ -132,7 +133,7 @@ def test_run_shows_the_table_and_a_failed_stage_its_exit_code(tmp_path: Path) ->
     folder = stand_in.repository(tmp_path, stages)
 
     failed = stand_in.command(folder, "dotfield", "run", "demo")
-    assert failed.returncode != 0
+    assert failed.returncode == 1
     assert "failed to reproduce 'publish'" in failed.stdout
     assert "Traceback" not in failed.stdout
 
@@ -143,6 +144,17 @@ def test_run_shows_the_table_and_a_failed_stage_its_exit_code(tmp_path: Path) ->
     assert "nothing changed" not in first.stdout
     second = stand_in.command(folder, "dotfield", "run", "demo").stdout
     assert second.startswith("nothing changed: every stage of demo is up to date\n\n| the table |")
+
+    document = stand_in.command(folder, "dotfield", "run", "demo", "--json", stderr=subprocess.PIPE)
+    assert json.loads(document.stdout) == {
+        "schema": 1,
+        "changed": False,
+        "study": "demo",
+        "results": None,
+        "report": "out/demo/published/report.html",
+        "tables": "out/demo/published/tables",
+    }
+    assert "nothing changed" in document.stderr
 
     for text in ("| another |\n", "| the table |\n"):
         (folder / "table.md").write_text(text)

@@ -5,26 +5,35 @@ standard error."""
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 
 import click
 
-from components.cli import compare, count, data, doctor, export, kinds, new, studies
+from components.cli import compare, completion, count, data, doctor, export, kinds, new, studies
+
+EXIT_CODES = """\b
+Exit codes:
+  0    done
+  1    something is wrong: a stage failed, `doctor` or `data check --strict` found
+       something, or there is a bug in dotfield (a traceback)
+  2    a mistake that you can mend, said in one line; nothing was done
+  3    a part was not done: `count` could not count some pictures
+  130  Ctrl-C; the same command goes on from there
+"""
 
 
 def main() -> None:
-    """The command line. Exit codes: 0, done; 1, a bug, with its traceback, or what `--strict` and `doctor` found; 2, a
-    mistake that the user can mend, in one line; 3, some pictures could not be counted; 130, Ctrl-C; else that of
-    DVC."""
+    """The command line; `EXIT_CODES` says how it ends."""
+    if completion.COMPLETE in os.environ:  # the Tab key was pressed: at once
+        dotfield()
     from components.workspace.processes import call, exit_on_sigterm
 
     exit_on_sigterm()
     call("dotfield", dotfield)
 
 
-@click.group()
-@click.version_option(importlib.metadata.version("dotfield"), prog_name="dotfield")
+@click.group(epilog=EXIT_CODES)
+@click.version_option(package_name="dotfield", prog_name="dotfield")
 @click.option("--traceback", is_flag=True, help="Show the traceback of an error that would be one line.")
 def dotfield(traceback: bool) -> None:
     """Train crowd counters together with the density maps they learn from."""
@@ -41,6 +50,7 @@ for command in (
     studies.publish_study,
     studies.check_study,
     studies.apply_best,
+    studies.show_dag,
     compare.compare,
     count.count,
     kinds.list_kinds,
@@ -48,5 +58,6 @@ for command in (
     doctor.doctor,
     new.new_study,
     export.export_run,
+    completion.completion,
 ):
     dotfield.add_command(command)

@@ -11,22 +11,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from components.config.families import FAMILIES as FAMILIES
+from components.config.families import kinds as kinds
 from components.config.options import Choice, Options, check
 from components.errors import UserError
-
-FAMILIES = {
-    "dataset": "datasets",
-    "drawn map": "density_maps.drawn",
-    "density map": "density_maps.learned",
-    "counter": "counters",
-    "loss": "losses",
-}
-
-
-def kinds(family: str) -> list[str]:
-    """Every kind of a family, in alphabetical order."""
-    folder = Path(__file__).parents[1] / FAMILIES[family].replace(".", "/")
-    return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
 
 
 def resolve(family: str, choice: Choice, where: str, preset: str = "stable") -> Options:

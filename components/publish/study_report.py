@@ -32,10 +32,13 @@ from components.publish.results import (
     pool_rows,
 )
 from components.publish.sections import compose_report
+from components.publish.study_tables import DIFFERENCE
 from components.publish.tables import Table
 from components.runs.folder import read_record
 from components.workspace.layout import Layout
 
+COMPARED = ("Experiment", "Baseline", DIFFERENCE, "Beyond noise?")  # columns of the summary's second table
+MAIN = ("MAE", "RMSE", "NAE")  # of all metrics, those that DVC shows
 SCATTER = "Counts of the test images: one point per image and seed. On the dashed line the count is right."
 ERRORS = (
     "Errors of the same counts against how densely people stand: images to the left are sparse, to the right crowded; "
@@ -71,10 +74,22 @@ def write_study_report(study: Study, layout: Layout, rows: list[StudyRow]) -> No
     worst = worst_images(gallery) if gallery else None
     study_yaml = layout.params.read_text()
     report.write(compose_report(study, found, findings, made, drawn, worst, study_yaml), layout.report)
-    printed = tables.plain(made["results"].choose("Experiment", *all_metrics()))
+    printed = [tables.plain(made["results"].choose("Experiment", *all_metrics()))]
+    if "comparisons" in made:
+        printed.append(tables.plain(made["comparisons"].choose(*COMPARED)))
+    layout.metrics.write_text(json.dumps(main_figures(all_rows, differences), indent=2) + "\n")
     places = f"report: {layout.report}\ntables: {layout.tables}\n"
-    layout.summary.write_text("\n\n".join([printed, *not_run_note(rows), places]))
+    layout.summary.write_text("\n\n".join([*printed, *not_run_note(rows), places]))
     log.info("%s: %s, %s", study.title, layout.report, layout.tables)
+
+
+def main_figures(rows: list[StudyRow], differences: dict[str, Difference]) -> dict[str, dict[str, float]]:
+    """The errors of each row that was run, and how far its MAE is from the baseline's: numbers, for programs."""
+    return {
+        row.name: {title: row.metrics[title].value for title in MAIN}
+        | ({DIFFERENCE: differences[row.name].mae.value} if row.name in differences else {})
+        for row in evaluated(rows)
+    }
 
 
 def make_tables(

@@ -30,6 +30,7 @@ from components.publish.tables import Cell, EstimateCell, Table, mark_best
 PROBLEMS_SHOWN = 12  # of a data set; the others are counted
 NOT_RUN = "not run"
 BOLD = "Bold: the smallest of its column on the same test images; the paired comparison says what is beyond noise."
+DIFFERENCE = "MAE minus baseline's"
 
 
 def results_table(pools: Sequence[StudyRow], rows: Sequence[StudyRow], times: int) -> Table:
@@ -88,7 +89,7 @@ def comparisons_table(
         "Paired: same seeds, test images, order of samples, crops and flips. Negative: lower error than the baseline. "
         f"95 % interval: {times} bootstrap replicates of the images, widened by Student's interval over the seeds."
     )
-    head = ("Experiment", "Baseline", "MAE minus baseline's", "By seed", "Beyond noise?")
+    head = ("Experiment", "Baseline", DIFFERENCE, "By seed", "Beyond noise?")
     return Table("comparisons", "Paired comparison with the baseline", head, cells, (note,))
 
 

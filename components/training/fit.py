@@ -71,6 +71,8 @@ def fit(
 ) -> State:
     """Train, and return the last state; its "best" is the model with the smallest MAE on the validation split.
 
+    With no epochs that is the model as it was given, measured on the validation split as epoch 0.
+
     `state`: one that an earlier call reported; training continues from it. `on_progress` is called after each step
     with the epochs done so far. Raises DivergedError where predictions are no longer finite."""
     communicator = communicator or Communicator()
@@ -84,6 +86,12 @@ def fit(
         state = {"epoch": 0, "history": [], "best": None}
     else:
         _restore(state, model, optimisers, average)
+    if options.epochs == 0 and not state["history"]:
+        started = time.perf_counter()
+        record = {"epoch": 0, **_validate(averaged, validation, communicator)}
+        record["seconds"] = time.perf_counter() - started
+        state = _next_state(state, record, model, averaged, optimisers, average)
+        report(record, state)
     for epoch in range(state["epoch"] + 1, options.epochs + 1):
         if options.stop_on_alarm and state["history"] and alarms(state["history"][-1]):
             break

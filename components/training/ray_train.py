@@ -29,7 +29,7 @@ from torch import Tensor, distributed
 
 from components.config.resolve import Plan, read_plan
 from components.errors import UserError
-from components.training.assemble import TrainingData, assemble, open_data, samples
+from components.training.assemble import TrainingData, assemble, load_start, open_data, samples
 from components.training.fit import Communicator, DivergedError, Record, State, fit
 
 STATE = "state.pt"
@@ -154,18 +154,26 @@ def _check_reachable(address: str) -> None:
 
 
 def train(
-    plan: Plan, seed: int, data: TrainingData, *, storage: str, name: str, on_progress: OnProgress
+    plan: Plan,
+    seed: int,
+    data: TrainingData,
+    *,
+    storage: str,
+    name: str,
+    on_progress: OnProgress,
+    on_resume: Callable[[list[Record]], None] = lambda history: None,
 ) -> tuple[State, str]:
     """Train one run, or go on with it; returns its last state, and what the counter started from.
 
     `storage` is a folder or any address that pyarrow opens, such as `s3://bucket/path`; `on_progress` gets the epochs
-    done so far, and the record of each epoch that ends. Raises UserError for what a user can mend, if possible before
+    done so far, and the record of each epoch that ends; `on_resume` gets the records of the epochs after which training
+    goes on, each time that a worker takes it up again. Raises UserError for what a user can mend, if possible before
     Ray is asked, and ray.train.TrainingFailedError after three lost workers."""
     model = assemble(plan, seed)
-    model.counter.load_pretrained()
+    load_start(model)
     samples(plan, seed, data, model.stride)
     filesystem, root = open_filesystem(storage)
-    with cluster(), _listening(on_progress) as (queue, mistakes):
+    with cluster(), _listening(on_progress, on_resume) as (queue, mistakes):
         result = _Trainer(
             train_loop_per_worker,
             train_loop_config={
@@ -232,10 +240,10 @@ def train_loop_per_worker(config: dict[str, Any]) -> None:
     torch.set_num_threads(max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1))))
     model = assemble(plan, seed)
     latest = ray.train.get_checkpoint()
-    saved: dict[str, Any] = (
-        read_state(latest) if latest else {"state": None, "started_from": model.counter.load_pretrained()}
-    )
+    saved: dict[str, Any] = read_state(latest) if latest else {"state": None, "started_from": load_start(model)}
     communicator = RayCommunicator()
+    if communicator.rank == 0 and saved["state"]:
+        queue.put((saved["state"]["epoch"], saved["state"]["history"]))
 
     def report(record: Record, state: State) -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -278,14 +286,19 @@ def read_state(checkpoint: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def _listening(on_progress: OnProgress) -> Iterator[tuple[Queue, list[str]]]:
-    """A queue on the cluster whose messages reach `on_progress` here, and the mistakes that workers sent through it."""
+def _listening(on_progress: OnProgress, on_resume: Callable[[list[Record]], None]) -> Iterator[tuple[Queue, list[str]]]:
+    """A queue on the cluster whose messages reach these two here, and the mistakes that workers sent through it."""
     queue, mistakes = Queue(actor_options={"num_cpus": 0}), []
 
     def listen() -> None:
         while (message := queue.get()) is not None:
             epochs, content = message
-            mistakes.append(content) if epochs is None else on_progress(epochs, content)
+            if epochs is None:
+                mistakes.append(content)
+            elif isinstance(content, list):
+                on_resume(content)
+            else:
+                on_progress(epochs, content)
 
     thread = threading.Thread(target=listen, daemon=True)
     thread.start()

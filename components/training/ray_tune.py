@@ -27,7 +27,7 @@ from ray.tune.search.optuna import OptunaSearch
 from components.config.resolve import Plan, read_plan
 from components.config.search import Dimension, Search
 from components.errors import UserError
-from components.training.assemble import TrainingData, assemble, open_data, samples
+from components.training.assemble import TrainingData, assemble, load_start, open_data, samples
 from components.training.fit import Record, State, fit
 from components.training.ray_train import STATE, cluster, open_filesystem, read_state, share_of_cpus
 from components.workspace.layout import SearchPaths
@@ -118,7 +118,7 @@ def run_trial(values: dict[str, Any], *, plan: dict[str, Any], options: Search, 
     model = assemble(mine, options.seed)
     latest = tune.get_checkpoint()
     if latest is None:
-        model.counter.load_pretrained()
+        load_start(model)
 
     def report(record: Record, state: State) -> None:
         with tempfile.TemporaryDirectory() as folder:

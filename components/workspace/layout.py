@@ -69,6 +69,10 @@ class RunPaths:
     def curves(self) -> Path:
         return self.folder / "curves.png"
 
+    def logs(self, logger: str) -> Path:
+        """What one kind of `components/training/loggers` writes while the run trains."""
+        return self.folder / "logs" / logger
+
     @property
     def predictions(self) -> Path:
         return self.folder / "predictions.png"
@@ -121,6 +125,11 @@ class Layout:
     def all_settings(self) -> Path:
         return self.out / "settings"
 
+    @property
+    def resolved_params(self) -> Path:
+        """All settings in one file, for DVC to show and to compare."""
+        return self.all_settings / "params.yaml"
+
     def settings(self, family: str, name: str) -> Path:
         """What the study says of one entry of a family, such as datasets or experiments, and nothing else."""
         return self.all_settings / family / f"{name}.yaml"
@@ -166,6 +175,11 @@ class Layout:
     @property
     def report(self) -> Path:
         return self.published / "report.html"
+
+    @property
+    def metrics(self) -> Path:
+        """The main figures of each experiment, for DVC to show and to compare."""
+        return self.published / "metrics.json"
 
     @property
     def summary(self) -> Path:

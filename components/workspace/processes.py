@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import TextIO
 
 import psutil
 
@@ -28,7 +29,7 @@ DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 PATIENCE = 10.0  # seconds between TERM and KILL
 
-MISTAKE, INTERRUPTED = 2, 128 + signal.SIGINT  # exit codes
+FAILED, MISTAKE, INTERRUPTED = 1, 2, 128 + signal.SIGINT  # exit codes
 
 
 def run_stage(stage: Callable[..., None], *entries: str) -> None:
@@ -78,13 +79,13 @@ def format_error(error: Exception) -> str | None:
     return None
 
 
-def configure_logging(file: Path | None = None) -> None:
-    """Send what the project logs to standard output, and with times and levels to a file."""
+def configure_logging(file: Path | None = None, stream: TextIO | None = None) -> None:
+    """Send what the project logs to a stream, by default standard output, and with times and levels to a file."""
     root = logging.getLogger()
     root.setLevel(logging.WARNING)  # of other libraries
     for ours in ("components", "__main__"):  # under `python -m` a stage's own module is __main__
         logging.getLogger(ours).setLevel(logging.INFO)
-    terminal = logging.StreamHandler(sys.stdout)
+    terminal = logging.StreamHandler(stream or sys.stdout)
     terminal.setFormatter(logging.Formatter("%(message)s"))
     root.handlers = [terminal]
     if file is not None:

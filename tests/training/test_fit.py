@@ -290,3 +290,20 @@ def test_the_average_is_that_of_the_weights_after_each_step(made) -> None:
     rows = [made.prepared.rows[each.number] for each in samples(plan, 0, made, 4)[1].rows]
     errors = [abs(validated.predict_image(made.prepared.images[row.number]).sum() - len(row.dots)) for row in rows]
     assert states[-1]["best"]["val_mae"] == pytest.approx(np.mean(errors), rel=1e-4)
+
+
+def test_without_epochs_the_given_weights_are_measured_and_kept(made) -> None:
+    plan = crowds.plan(epochs=0)
+    model, states = trained(made, plan)
+    start = assemble(plan, 0)
+    assert same(start.state_dict(), states[-1]["best"]["model"])
+    [record] = states[-1]["history"]
+    validation = samples(plan, 0, made, model.stride)[1]
+    with torch.no_grad():
+        errors = [
+            abs(float(start.predict_image(made.prepared.images[row.number]).sum()) - len(row.dots))
+            for row in made.prepared.split("val")
+        ]
+    assert record["val_mae"] == pytest.approx(np.mean(errors), rel=1e-5)
+    assert (record["epoch"], states[-1]["best"]["epoch"], len(validation)) == (0, 0, len(errors))
+    assert trained(made, plan, state=deepcopy(states[-1]))[1] == [], "it is not done twice"

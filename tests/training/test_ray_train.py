@@ -57,9 +57,11 @@ def plain(plan: Plan, made: tuple[Path, Path]) -> dict:
         torch.set_num_threads(threads)
 
 
-def trained(plan: Plan, made: tuple[Path, Path], storage: object, progress: Callable | None = None) -> dict:
-    on_progress = progress or (lambda epochs, record: None)
-    return ray_train.train(plan, 0, open_data(*made), storage=str(storage), name="run", on_progress=on_progress)[0]
+def trained(
+    plan: Plan, made: tuple[Path, Path], storage: object, progress: Callable | None = None, resume: Callable = list
+) -> dict:
+    heard = {"on_progress": progress or (lambda epochs, record: None), "on_resume": resume}
+    return ray_train.train(plan, 0, open_data(*made), storage=str(storage), name="run", **heard)[0]
 
 
 def assert_same(first: dict, second: dict) -> None:
@@ -122,8 +124,13 @@ def test_a_run_goes_on_after_its_driver_was_ended(made, tmp_path) -> None:
                     os.kill(driver.pid, number)
                     break
         assert driver.returncode == -number  # of Ctrl-C, Python's own end: not 0, nor an exit without a word
+    before, here = [], []
     with ray_train.cluster():
-        state = trained(plan, made, tmp_path, lambda done, record: heard.append(record["epoch"]) if record else None)
+        state = trained(
+            plan, made, tmp_path, lambda done, record: here.append(record) if record else None, before.extend
+        )
+    assert [record["epoch"] for record in before + here] == list(range(1, 19))
+    heard += [record["epoch"] for record in here]
     assert heard.count(1) == 1  # it went on from a later epoch than the first, both times
     assert heard[-1] == 18
     assert_same(state, plain(plan, made))
