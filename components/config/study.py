@@ -104,7 +104,12 @@ class Training(Options):
 
     `schedule` "cosine" lowers every learning rate to zero over the epochs, along half a cosine."""
 
-    epochs: int = Field(100, ge=0, description="0: the weights that the counter starts from are kept as they are")
+    epochs: int = Field(
+        100,
+        ge=0,
+        description="how often each training image is seen; 0: the weights that the counter starts from are kept as "
+        "they are",
+    )
     batch_size: int = Field(8, ge=1, description="crops in a step, over all workers")
     crop: tuple[PositiveInt, PositiveInt] | None = Field(
         None, description="(height, width) in pixels; none: whole images"

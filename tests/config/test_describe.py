@@ -62,7 +62,14 @@ def test_every_option_of_a_study_has_a_meaning() -> None:
     ] == []
     training = {option.name: option for option in found["Training"]}
     assert training["augmentation.scale"].default == "[1.0, 1.0]"
-    assert training["epochs"] == ("epochs", "integer >= 1", False, "100", None, "how often each training image is seen")
+    assert training["epochs"] == (
+        "epochs",
+        "integer >= 0",
+        False,
+        "100",
+        None,
+        "how often each training image is seen; 0: the weights that the counter starts from are kept as they are",
+    )
     assert [option.name for option in found["MapEntry"] if option.required] == ["dataset", "kernel"]
 
 
