@@ -20,7 +20,7 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
 from components.errors import UserError
-from components.workspace.dvc_output import is_hint
+from components.workspace.dvc_output import is_from_dvc, is_hint
 from components.workspace.processes import end_tree, python_environment
 
 LAST_LINES = 30  # of a failed stage's output, kept for the error
@@ -33,7 +33,8 @@ class Stage(NamedTuple):
 
 
 class StageError(Exception):
-    """A stage ended with an exit code other than 0, or was stopped."""
+    """A stage ended with an exit code other than 0, or was stopped. Its first line is the last that the stage itself
+    said: lists of runs show no more."""
 
 
 def stages(pipeline: Path) -> list[Stage]:
@@ -62,8 +63,7 @@ class Runner:
         self._stopped = False
 
     def run(self, stage: Stage, log: Callable[[str], None]) -> None:
-        """Run one stage if it is stale; `log` gets each line of output but DVC's hints. Raises StageError with the last
-        lines."""
+        """Run one stage if it is stale; `log` gets each line of output but DVC's hints. Raises StageError."""
         process = self._start(stage)
         try:
             last = _stream(process, log)
@@ -74,7 +74,7 @@ class Runner:
         finally:
             self._running.discard(process)
         if code:
-            raise StageError(f"stage {stage.address} ended with exit code {code}; its last lines:\n{last}")
+            raise StageError(_describe(stage, code, last))
 
     def stop(self) -> None:
         with self._lock:
@@ -99,7 +99,7 @@ class Runner:
         return process
 
 
-def _stream(process: subprocess.Popen[str], log: Callable[[str], None]) -> str:
+def _stream(process: subprocess.Popen[str], log: Callable[[str], None]) -> list[str]:
     """Pass on what a stage says, without DVC's hints, until it ends; returns the last lines."""
     assert process.stdout is not None
     last: deque[str] = deque(maxlen=LAST_LINES)
@@ -108,7 +108,15 @@ def _stream(process: subprocess.Popen[str], log: Callable[[str], None]) -> str:
             continue
         last.append(line.rstrip())
         log(last[-1])
-    return "\n".join(last)
+    return list(last)
+
+
+def _describe(stage: Stage, code: int, last: list[str]) -> str:
+    """A failure in words: first the stage's own last line, which is the one before DVC's."""
+    own = [line for line in last if not is_from_dvc(line)]
+    reason = own[-1] if own else f"{stage.name} said nothing"
+    lines = "\n".join(last)
+    return f"{reason}\nstage {stage.address} ended with exit code {code}; its last lines:\n{lines}"
 
 
 def _environment(parallel: int) -> dict[str, str]:

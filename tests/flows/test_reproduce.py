@@ -121,7 +121,7 @@ def test_stages_come_from_dvc_each_after_its_needs(monkeypatch: pytest.MonkeyPat
     assert set(stages[-1].after) == set(addresses) - {"resolve", "publish"}
 
 
-def test_a_failing_stage_fails_the_flow_with_its_name_and_last_lines(
+def test_a_failing_stage_fails_the_flow_with_its_own_last_line_first(
     tmp_path: Path, serverless: dict[str, str]
 ) -> None:
     stages = TWO_STAGES | {
@@ -131,8 +131,9 @@ def test_a_failing_stage_fails_the_flow_with_its_name_and_last_lines(
     folder = repository(tmp_path, stages)
     result = stand_in.command(folder, *FLOW, env=serverless)
     assert result.returncode == 1
-    said = result.stdout.partition("demo: stage broken ended with exit code")[2]
-    assert "the dots are gone" in said
+    first, second = result.stdout.partition("demo: the dots are gone\n")[2].splitlines()[:2]
+    assert first == "stage broken ended with exit code 255; its last lines:"
+    assert second == "Running stage 'broken':"
     assert "Traceback" not in result.stdout
     assert (folder / PUBLISHED).exists(), "what does not depend on the broken stage goes on"
     assert not (folder / "later").exists()
