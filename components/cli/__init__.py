@@ -10,7 +10,7 @@ import os
 
 import click
 
-from components.cli import compare, count, data, doctor, export, kinds, new, studies
+from components.cli import compare, count, data, doctor, export, kinds, new, remote, studies
 
 
 def main() -> None:
@@ -47,5 +47,6 @@ for command in (
     doctor.doctor,
     new.new_study,
     export.export_run,
+    remote.remote,
 ):
     dotfield.add_command(command)

@@ -9,6 +9,12 @@ PARAMS = Path("params")
 OUT = Path("out")
 STATE = Path(".dotfield")  # locks, logs, and the state of unfinished work unless DOTFIELD_STORAGE says otherwise
 LOCK_FILE = Path("requirements.lock")
+DEPLOYMENTS = Path("prefect.yaml")
+SERVER_HOME = STATE / "prefect"  # what `make serve` keeps: its database, unless the environment names one
+SERVER_AUTH = SERVER_HOME / "auth"  # USER:PASSWORD, for this user alone
+SERVER_LOG = STATE / "logs" / "prefect-server.log"
+DVC_CONFIG = Path(".dvc/config")
+REMOTE = "storage"  # the name of DVC's remote
 DEMO = "demo"  # the study whose pipeline is the dvc.yaml at the root
 STUDY_FILE = "study.yaml"
 
