@@ -52,6 +52,14 @@ def stages(pipeline: Path) -> list[Stage]:
     ]
 
 
+def needed(stages: list[Stage], *addresses: str) -> list[Stage]:
+    """The stages with these addresses and all that they depend on, in their order."""
+    wanted = {*addresses}
+    for stage in reversed(stages):
+        wanted |= {*stage.after} if stage.address in wanted else set()
+    return [stage for stage in stages if stage.address in wanted]
+
+
 class Runner:
     """Runs stages, `parallel` at the same time; `stop`, from another thread, ends those that run and lets no other
     one begin."""
@@ -99,7 +107,7 @@ class Runner:
         return process
 
 
-def _stream(process: subprocess.Popen[str], log: Callable[[str], None]) -> list[str]:
+def _stream(process: subprocess.Popen[str], log: Callable[[str], None]) -> str:
     """Pass on what a stage says, without DVC's hints, until it ends; returns the last lines."""
     assert process.stdout is not None
     last: deque[str] = deque(maxlen=LAST_LINES)
@@ -108,15 +116,14 @@ def _stream(process: subprocess.Popen[str], log: Callable[[str], None]) -> list[
             continue
         last.append(line.rstrip())
         log(last[-1])
-    return list(last)
+    return "\n".join(last)
 
 
-def _describe(stage: Stage, code: int, last: list[str]) -> str:
+def _describe(stage: Stage, code: int, last: str) -> str:
     """A failure in words: first the stage's own last line, which is the one before DVC's."""
-    own = [line for line in last if not is_from_dvc(line)]
+    own = [line for line in last.splitlines() if not is_from_dvc(line)]
     reason = own[-1] if own else f"{stage.name} said nothing"
-    lines = "\n".join(last)
-    return f"{reason}\nstage {stage.address} ended with exit code {code}; its last lines:\n{lines}"
+    return f"{reason}\nstage {stage.address} ended with exit code {code}; its last lines:\n{last}"
 
 
 def _environment(parallel: int) -> dict[str, str]:

@@ -43,16 +43,22 @@ def reproduce(study: Name = DEMO, parallel: PositiveInt = 1) -> State | None:
         stages = dvc.stages(dvc_yaml.write(layout))
     except UserError as error:
         return Failed(message=str(error))
+    if failed := run_stages(stages, parallel):
+        return failed
+    show_tables(layout)
+    return None
+
+
+def run_stages(stages: list[dvc.Stage], parallel: int) -> State | None:
+    """Run what is stale of these stages; what failed, as one state. Whatever ends the flow ends them."""
     runner = dvc.Runner(parallel)
     try:
         states = run_all(stages, runner, parallel)
     except BaseException:
         runner.stop()
         raise
-    if failures := [state.message or "" for state in states if state.is_failed() or state.is_crashed()]:
-        return Failed(message="\n".join(failures))
-    show_tables(layout)
-    return None
+    failures = [state.message or "" for state in states if state.is_failed() or state.is_crashed()]
+    return Failed(message="\n".join(failures)) if failures else None
 
 
 @task(task_run_name="{stage.name}", cache_policy=NO_CACHE, persist_result=False)

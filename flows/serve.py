@@ -7,6 +7,7 @@ Prefect and Ray read from the environment holds as well, such as `PREFECT_SERVER
 
 from __future__ import annotations
 
+import base64
 import os
 import secrets
 import signal
@@ -48,20 +49,20 @@ def serve(port: int, limit: int) -> None:
     """Run until interrupted. Raises UserError: the port is taken, or a part does not start or ends by itself."""
     check_port(port)
     environment = server_environment(port, auth_string())
+    names = [each["name"] for each in yaml.safe_load(DEPLOYMENTS.read_text())["deployments"]]
     with ExitStack() as running:
         SERVER_LOG.parent.mkdir(parents=True, exist_ok=True)
         log = running.enter_context(SERVER_LOG.open("w"))
         server = start(running, environment, "server", "start", "--host", HOST, "--port", str(port), output=log)
-        wait_for_server(server, environment["PREFECT_API_URL"])
-        run(environment, "work-pool", "create", POOL, "--type", "process", "--overwrite")
-        run(environment, "--no-prompt", "deploy", "--all")
-        words = ("worker", "start", "--pool", POOL, "--name", socket.gethostname(), "--limit", str(limit))
-        worker = start(running, environment, *words)
-        names = [each["name"] for each in yaml.safe_load(DEPLOYMENTS.read_text())["deployments"]]
+        wait_for(server, "health", environment)
+        words = ("--pool", POOL, "--type", "process", "--name", socket.gethostname(), "--limit", str(limit))
+        worker = start(running, environment, "worker", "start", *words)
+        wait_for(worker, f"work_pools/{POOL}", environment)
+        deploy(environment)
         click.echo(f"http://{HOST}:{port} serves {', '.join(names)}; Ctrl-C ends it")
         while server.poll() is None and worker.poll() is None:
             time.sleep(0.5)
-        raise UserError(f"{'the worker' if server.poll() is None else f'the server ({SERVER_LOG})'} ended by itself")
+        raise UserError(f"the {'worker' if server.poll() is None else f'server ({SERVER_LOG})'} ended by itself")
 
 
 def check_port(port: int) -> None:
@@ -117,25 +118,34 @@ def start(
     return process
 
 
-def wait_for_server(server: subprocess.Popen[str], address: str) -> None:
-    """Raises UserError where the server ends, or does not answer for minutes."""
+def wait_for(process: subprocess.Popen[str], path: str, environment: dict[str, str]) -> None:
+    """Wait until the server knows a path, which this process brings about. Raises UserError where the process ends
+    before, or does not get there in minutes."""
+    user = base64.b64encode(environment[AUTH].encode()).decode()
+    url = f"{environment['PREFECT_API_URL']}/{path}"
+    request = urllib.request.Request(url, headers={"Authorization": f"Basic {user}"})
     end = time.monotonic() + SLOWEST_START
-    while server.poll() is None and time.monotonic() < end:
+    while process.poll() is None and time.monotonic() < end:
         try:
-            urllib.request.urlopen(f"{address}/health", timeout=5).close()
+            urllib.request.urlopen(request, timeout=5).close()
             return
-        except OSError:  # URLError is one
+        except OSError:  # an answer such as "404 Not Found" is one, too
             time.sleep(0.3)
-    raise UserError(f"the server did not start: {_last_lines(SERVER_LOG.read_text())} ({SERVER_LOG})")
+    raise UserError(f"{url} does not answer; the server says: {_last_lines(SERVER_LOG.read_text())}")
 
 
-def run(environment: dict[str, str], *words: str) -> None:
-    """Run a command of Prefect to its end. Raises UserError with its last lines where it fails."""
+def deploy(environment: dict[str, str]) -> None:
+    """Bring the server's deployments up to date with prefect.yaml. Raises UserError with what Prefect says of it."""
     done = subprocess.run(
-        _prefect(*words), env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        _prefect("--no-prompt", "deploy", "--all"),
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
     )
     if done.returncode:
-        raise UserError(f"prefect {' '.join(words)}: {_last_lines(done.stdout)}")
+        raise UserError(f"{DEPLOYMENTS} was not deployed: {_last_lines(done.stdout)}")
 
 
 def _prefect(*words: str) -> list[str]:
