@@ -50,7 +50,15 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 def post(served: Served, path: str, **body: object) -> list | dict:
-    return served.client.post(path, json=body).raise_for_status().json()
+    """What the server answers; a busy one (503: SQLite is locked) is asked again, as Prefect's own client does."""
+    answers: list[httpx.Response] = []
+
+    def answered() -> bool:
+        answers.append(served.client.post(path, json=body))
+        return answers[-1].status_code != 503
+
+    until(answered)
+    return answers[-1].raise_for_status().json()
 
 
 def deployment(served: Served, name: str) -> dict:
