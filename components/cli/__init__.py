@@ -10,7 +10,7 @@ import os
 
 import click
 
-from components.cli import compare, count, data, doctor, export, kinds, new, remote, studies
+from components.cli import compare, count, data, doctor, export, kinds, new, registry, remote, studies
 
 
 def main() -> None:
@@ -48,5 +48,10 @@ for command in (
     new.new_study,
     export.export_run,
     remote.remote,
+    registry.deployed,
+    registry.deploy,
+    registry.rollback,
+    registry.history,
+    registry.gate,
 ):
     dotfield.add_command(command)
