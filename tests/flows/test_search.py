@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from components.config.load import load_study
-from components.workspace.layout import Layout
-from tests import stand_in
+from components.runs.registry import Registry
+from components.workspace.layout import GATE, Layout
+from flows.search import decide
+from tests import projects, stand_in
 from tests.conftest import ROOT
+from tests.projects import TINY
 
 SEARCH = """
 import sys
@@ -39,7 +42,7 @@ def test_the_best_values_become_an_experiment_that_is_trained_and_nothing_else_i
     folder = stand_in.repository(tmp_path)
     (folder / "components/stages/search.py").write_text(SEARCH)
     home = {"PREFECT_HOME": str(tmp_path / "prefect"), "PYTHONPATH": f".{os.pathsep}{ROOT}", "NO_COLOR": "1"}
-    command = (sys.executable, "-m", "flows.search", "demo", "refined")
+    command = (sys.executable, "-m", "flows.search", "demo", "refined", "--no-gate")
 
     done = stand_in.command(folder, *command, env=stand_in.ENVIRONMENT | home)
     assert done.returncode == 0, done.stdout
@@ -61,3 +64,18 @@ def test_the_best_values_become_an_experiment_that_is_trained_and_nothing_else_i
 
     status = stand_in.command(folder, sys.executable, "-m", "dvc", "status", "evaluate@refined-searched")
     assert status.stdout == "Data and pipelines are up to date.\n", "the same search again would run nothing"
+
+
+def test_a_decision_is_written_down_and_the_gate_is_not_asked_twice_about_one_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _, layout = projects.run_study(TINY)
+    (tmp_path / GATE).write_text((ROOT / GATE).read_text())
+    registry = Registry(str(tmp_path / "registry"))
+    first = decide(layout, "fixed", registry)
+    assert first.action == "record"
+    assert first.decision["outcome"] == "NO-GO", "one epoch on nine images is not enough for the gate"
+    assert first.decision["search"] == "tiny/fixed"
+    assert decide(layout, "fixed", registry) == first
+    assert registry.history() == [first]

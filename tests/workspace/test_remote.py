@@ -81,24 +81,6 @@ def test_what_cannot_be_a_remote_is_refused_and_no_secret_shown(address: str, en
     assert "hidden" not in str(refused.value)
 
 
-STUDY = {
-    "study": "tiny",
-    "title": "A tiny crowd",
-    "datasets": {
-        "crowd": {
-            "source": {"kind": "synthetic", "images": 12, "height": 48, "width": 64, "low": 2, "high": 9},
-            "split": {"val": 0.25, "test": 0.25},
-        }
-    },
-    "maps": {"near": {"dataset": "crowd", "kernel": {"kind": "fixed", "sigma": 4}}},
-    "dataset": "crowd",
-    "counter": {"kind": "mcnn"},
-    "training": {"epochs": 1, "batch_size": 4},
-    "experiments": {"fixed": {"annotation": "near"}},
-    "publish": {"baseline": "fixed", "bootstrap": 100},
-}
-
-
 @pytest.mark.slow
 def test_a_clone_pulls_data_maps_runs_and_report_and_counts_without_training(
     s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed
@@ -130,14 +112,14 @@ DVC = (sys.executable, "-m", "dvc")
 
 
 def _write_results(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A repository in `folder`, which becomes the current one: all results of `STUDY`, and a dvc.lock that has them."""
+    """A repository in `folder`, which becomes the current one: all results of a study, and a dvc.lock that has them."""
     shutil.copytree(ROOT / "components", folder / "components", ignore=shutil.ignore_patterns("__pycache__"))
     for name in (".gitignore", ".dvcignore", "requirements.lock"):
         shutil.copy(ROOT / name, folder)
     _run(folder, "git", "init", "--quiet")
     _run(folder, *DVC, "init", "--quiet")
     monkeypatch.chdir(folder)
-    _, layout = projects.run_study(STUDY)
+    _, layout = projects.run_study(projects.TINY)
     publish(layout)
     _run(folder, *DVC, "commit", "--force", "--quiet", str(dvc_yaml.write(layout)))
 
