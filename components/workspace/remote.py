@@ -6,7 +6,6 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -28,7 +27,6 @@ def set_remote(address: str, endpoint: str | None = None) -> None:
 
     Raises UserError: one of the two holds a secret, or one cannot write, read, list and delete there."""
     check_words(address, endpoint)
-    address = address if address.startswith(S3) else str(Path(address).resolve())
     try_out(address, endpoint)
     _dvc("remote", "add", "--default", "--force", REMOTE, address)
     if endpoint:
@@ -36,18 +34,17 @@ def set_remote(address: str, endpoint: str | None = None) -> None:
 
 
 def check_words(address: str, endpoint: str | None) -> None:
-    """Raises UserError for an address of another kind, and for credentials in what is to be committed."""
+    """Raises UserError for credentials in what is to be committed, which are not repeated, and for other addresses."""
+    for name, words in (("ADDRESS", address), ("--endpoint", endpoint or "")):
+        if "://" in words and ("@" in words or urlsplit(words).query):
+            raise UserError(
+                f"{name}: must have no user, password and query, as it is committed; set AWS_ACCESS_KEY_ID and "
+                "AWS_SECRET_ACCESS_KEY in the environment"
+            )
     if "://" in address and not (address.startswith(S3) and urlsplit(address).netloc):
         raise UserError(f"{address}: must be a folder, or s3://BUCKET/PATH")
     if endpoint and not (address.startswith(S3) and urlsplit(endpoint).scheme in ("http", "https")):
         raise UserError(f"--endpoint {endpoint}: must be a URL such as https://HOST:PORT, of an s3:// address")
-    for words in filter(None, (address, endpoint)):
-        parts = urlsplit(words)
-        if "://" in words and ("@" in parts.netloc or parts.query):
-            raise UserError(
-                f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}: give it without user, password and query: it is "
-                "committed; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment"
-            )
 
 
 def try_out(address: str, endpoint: str | None = None) -> None:
