@@ -11,6 +11,8 @@ STATE = Path(".dotfield")  # locks, logs, and the state of unfinished work unles
 LOCK_FILE = Path("requirements.lock")
 DEMO = "demo"  # the study whose pipeline is the dvc.yaml at the root
 STUDY_FILE = "study.yaml"
+RETRAIN = PARAMS / "retrain.yaml"
+ACCEPTED = "accepted.jsonl"  # in the root of a raw data set: a line for each picture that came from an inbox
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,47 @@ class SearchPaths:
 
 
 @dataclass(frozen=True)
+class InboxPaths:
+    """What is known on this machine of the inbox of one study."""
+
+    study: str
+
+    @property
+    def folder(self) -> Path:
+        return STATE / "inbox" / self.study
+
+    @property
+    def seen(self) -> Path:
+        """A line for each object that was looked at. Without it, all are fetched again, and nothing else changes."""
+        return self.folder / "seen.jsonl"
+
+    @property
+    def waiting(self) -> Path:
+        """The objects that the last night left for the next one."""
+        return self.folder / "waiting.jsonl"
+
+    @property
+    def version(self) -> Path:
+        """The images of the last version of the raw data set that passed the check, a line each."""
+        return self.folder / "version.jsonl"
+
+    @property
+    def report(self) -> Path:
+        """The last check of the raw data set, as JSON."""
+        return self.folder / "check.json"
+
+    @property
+    def night(self) -> Path:
+        """How far the last night came, as JSON."""
+        return self.folder / "night.json"
+
+    @property
+    def notified(self) -> Path:
+        """An empty file for each thing that was told."""
+        return self.folder / "notified"
+
+
+@dataclass(frozen=True)
 class Layout:
     """The files of one study."""
 
@@ -166,6 +209,11 @@ class Layout:
     def summary(self) -> Path:
         """The results as plain text, and where report and tables are: what a person sees at the end."""
         return self.published / "summary.txt"
+
+    @property
+    def history(self) -> Path:
+        """The page of all decisions on deployed counters."""
+        return self.published / "history.html"
 
     def log(self, stage: str, *entries: str) -> Path:
         return STATE / "logs" / self.study / f"{'-'.join((stage, *entries))}.log"
