@@ -49,7 +49,7 @@ class Examined(NamedTuple):
 
 
 def examine(item: Item, inbox: Inbox, raw: RawSet, settings: Retrain, now: float) -> Examined:
-    """Fetch an item and read it with the project's own reader. Raises UserError: it is refused; IncompleteError: it waits."""
+    """Fetch an item and read it with the project's own reader. Raises UserError (refused), IncompleteError (waits)."""
     for stored, most in zip(item, (settings.limits.picture_bytes, settings.limits.label_bytes), strict=True):
         if stored.size > most:
             raise UserError(f"{Path(stored.name).name} has {stored.size:,} bytes, more than {most:,}")

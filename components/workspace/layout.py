@@ -13,6 +13,9 @@ DEMO = "demo"  # the study whose pipeline is the dvc.yaml at the root
 STUDY_FILE = "study.yaml"
 RETRAIN = PARAMS / "retrain.yaml"
 ACCEPTED = "accepted.jsonl"  # in the root of a raw data set: a line for each picture that came from an inbox
+REGISTRY = Path("registry")  # of deployed counters, unless DOTFIELD_REGISTRY names another folder or s3:// address
+CACHED_COUNTERS = STATE / "counters"  # those of a registry on S3, by hash
+GATE = PARAMS / "gate.yaml"  # when a counter is good enough to be deployed
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,29 @@ class SearchPaths:
     @property
     def best(self) -> Path:
         return self.folder / "best.yaml"
+
+
+class RegistryNames:
+    """What lies below the address of a registry, a folder or s3:// prefix: paths from there."""
+
+    CURRENT = "current.json"
+    PREVIOUS = "previous.json"
+    LEDGER = "ledger"  # an object for each decision, by its number
+    LOCK = ".lock"  # of a folder
+
+    @staticmethod
+    def weights(counter: str) -> str:
+        """The weights file of a counter, by its SHA-256."""
+        return f"counters/{counter}/counter.safetensors"
+
+    @staticmethod
+    def card(counter: str) -> str:
+        return f"counters/{counter}/card.md"
+
+    @staticmethod
+    def answers(held_out: str) -> str:
+        """An object for each answer of the gate that was got from these held-out images."""
+        return f"answers/{held_out}"
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import pytest
 from components.config import plugins
 from components.errors import UserError
 from components.inbox import ingest as ingesting
+from components.inbox.items import name_refusal
 from tests.inbox.conftest import NOW, OLD, STUDY, Yard, label, picture
 
 Arrived = Callable[[int], Yard]
@@ -88,12 +89,8 @@ def test_what_stays_cut_off_is_refused_after_a_day(yard: Yard) -> None:
     assert "cannot be decoded" in yard.ingest(OLD + 25 * 3600).refused["cut.png"]
 
 
-@pytest.mark.parametrize(
-    "name", ["../up", "a/../../up", ".hidden", "a//b", "tab\there", "new\nline", "a\\b", "trail./a"]
-)
+@pytest.mark.parametrize("name", ["../up", "a/../../up", ".hid", "a//b", "tab\there", "new\nline", "a\\b", "trail./a"])
 def test_names_that_are_no_names_of_files_are_refused(name: str) -> None:
-    from components.inbox.items import name_refusal
-
     assert name_refusal(f"{name}.png")
 
 
@@ -205,9 +202,10 @@ def test_a_night_that_is_killed_at_any_write_is_made_good_by_the_next(
             raise Killed
         return write(path, target)
 
-    with monkeypatch.context() as killing, pytest.raises(Killed):
+    with monkeypatch.context() as killing:
         killing.setattr(Path, "replace", replace)
-        yard.ingest()
+        with pytest.raises(Killed):
+            yard.ingest()
     yard.ingest()
     assert len(counted(yard)) == 3
     assert len({line["sha256"] for line in yard.manifest()}) == len(yard.manifest()) == 3
