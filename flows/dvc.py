@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +21,7 @@ from dvc.repo import Repo
 
 from components.errors import UserError
 from components.workspace.dvc_output import is_hint
-from components.workspace.processes import end_tree, python_environment
+from components.workspace.processes import end_tree, python_environment, wait_or_end
 
 LAST_LINES = 30  # of a failed stage's output, kept for the error
 
@@ -49,6 +49,29 @@ def stages(pipeline: Path) -> list[Stage]:
         for stage in order
         if stage in needs
     ]
+
+
+def needed(stages: list[Stage], *addresses: str) -> list[Stage]:
+    """The stages with these addresses and all that they depend on, in their order."""
+    wanted = {*addresses}
+    for stage in reversed(stages):
+        wanted |= {*stage.after} if stage.address in wanted else set()
+    return [stage for stage in stages if stage.address in wanted]
+
+
+def run(words: Sequence[str], log: Callable[[str], None]) -> None:
+    """A command of DVC. Raises StageError with its last lines."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "dvc", "--wait-for-lock", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env=_environment(1),
+    ) as process:
+        last = _stream(process, log)
+        if code := wait_or_end(process):
+            raise StageError(f"dvc {' '.join(words)} ended with exit code {code}; its last lines:\n{last}")
 
 
 class Runner:

@@ -148,8 +148,18 @@ class InboxPaths:
         return self.folder / "check.json"
 
     @property
+    def candidate(self) -> Path:
+        """The counter that the last night made."""
+        return self.folder / "candidate.safetensors"
+
+    @property
+    def card(self) -> Path:
+        """The candidate's model card."""
+        return self.folder / "candidate.safetensors.md"
+
+    @property
     def night(self) -> Path:
-        """How far the last night came, as JSON."""
+        """The pictures for which nothing is left to do, as JSON."""
         return self.folder / "night.json"
 
     @property
