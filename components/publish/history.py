@@ -37,24 +37,18 @@ def write_page(entries: Sequence[Entry], address: str, target: Path) -> None:
     finding = "No counter was deployed yet."
     if used is not None:
         finding = f"In use: counter {used.counter[:SHORT]}, since {used.since:%Y-%m-%d %H:%M} UTC."
-    about = (
-        f"Every decision in the registry {address}: {len(entries)}, of which {_deployed(entries)} put a counter in use."
-    )
+    deployed = sum(entry.action != "record" for entry in entries)
+    about = f"The registry {address}: {len(entries)} decisions, of which {deployed} put a counter in use."
     sections = (Section("Decisions", tables=(history_table(entries),)),) if entries else ()
     report.write(Report("History of deployed counters", about, finding, sections), target)
 
 
-def _deployed(entries: Sequence[Entry]) -> int:
-    return sum(entry.action != "record" for entry in entries)
-
-
 def _row(entry: Entry) -> tuple[Cell, ...]:
     decision = entry.decision
+    by_hand = {"deploy": "deployed by hand", "rollback": "rolled back"}
     before = entry.previous if entry.action != "record" else entry.current
     return (
-        str(
-            decision.get("outcome") or {"deploy": "deployed by hand", "rollback": "rolled back"}.get(entry.action, NONE)
-        ),
+        str(decision.get("outcome") or by_hand.get(entry.action, NONE)),
         f"{entry.time:%Y-%m-%d %H:%M}",
         before.counter[:SHORT] if before else NONE,
         entry.current.counter[:SHORT] if entry.current else NONE,
