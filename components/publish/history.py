@@ -22,7 +22,8 @@ def history_table(entries: Sequence[Entry]) -> Table:
     """A row for each decision, the newest first."""
     head = ("Decision", "Time (UTC)", "Counter before", "Counter after", "MAE", "Data", "Reason", "Made by")
     notes = (
-        "MAE is the candidate's, on the images on which the gate compares it, with its 95 % interval.",
+        "MAE: the candidate's on the gate's held-out images, and what it is more than that of the counter in use, with "
+        "its bounds.",
         "Data: the version of the raw data set (DVC's hash), its images, and how many of them were new.",
         "Made by: where to find what led to the decision: the run in Prefect and in Ray, the commit and hash of the "
         "lock file.",
@@ -52,15 +53,21 @@ def _row(entry: Entry) -> tuple[Cell, ...]:
         f"{entry.time:%Y-%m-%d %H:%M}",
         before.counter[:SHORT] if before else NONE,
         entry.current.counter[:SHORT] if entry.current else NONE,
-        _mae(decision.get("mae")),
+        _mae(decision),
         _data(decision.get("data")),
         str(decision.get("reason") or NONE),
         _made_by(decision),
     )
 
 
-def _mae(values: Any) -> Cell:
-    return EstimateCell(Estimate(*values)) if isinstance(values, list) and len(values) == 3 else NONE
+def _mae(decision: dict[str, Any]) -> str:
+    """Of what the gate measured."""
+    metrics = (decision.get("gate") or {}).get("metrics") or {}
+    if metrics.get("mae") is None:
+        return NONE
+    difference = metrics.get("difference")
+    compared = f"; {EstimateCell(Estimate(*difference), 2, signed=True)}" if difference else ""
+    return f"{metrics['mae']:.2f}{compared}"
 
 
 def _data(data: Any) -> str:
