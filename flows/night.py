@@ -13,13 +13,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from components.gate.judge import judge
-from components.gate.policy import Policy, read_policy
-from components.gate.verdict import Verdict
-
 from components.config.load import load_options
 from components.config.retrain import Retrain
 from components.export.export import export
+from components.gate.judge import judge
+from components.gate.policy import Policy, read_policy
+from components.gate.verdict import Verdict
 from components.inbox import check as checking
 from components.inbox import ingest as ingesting
 from components.inbox.check import Checked

@@ -19,6 +19,7 @@ from prefect.states import Completed, Failed
 from components.config.load import load_options
 from components.config.retrain import Event, Retrain
 from components.errors import UserError
+from components.gate.verdict import Verdict
 from components.inbox.check import Checked
 from components.inbox.ingest import Ingested
 from components.publish import history, tables
@@ -31,7 +32,7 @@ from flows.night import Night
 from flows.notify import tell
 from flows.reproduce import run_all, show_tables, start_server
 
-RETRIES, DELAYS = 3, [10, 30, 90]  # of what fetches and sends; seconds
+RETRIES, DELAYS = 3, [10.0, 30.0, 90.0]  # of what fetches and sends; seconds
 step = task(cache_policy=NO_CACHE, persist_result=False)
 fetching_step = task(cache_policy=NO_CACHE, persist_result=False, retries=RETRIES, retry_delay_seconds=DELAYS)
 
@@ -42,12 +43,12 @@ def _tell_of_run(event: Event, run: FlowRun, state: State[Any]) -> None:
     tell(settings, event, str(run.id), f"{settings.study}: retraining {event}", f"{run.name}: {state.message}")
 
 
-def tell_of_failure(flow: Flow[..., Any], run: FlowRun, state: State[Any]) -> None:
-    _tell_of_run("failed", run, state)
+def tell_of_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    _tell_of_run("failed", flow_run, state)
 
 
-def tell_of_crash(flow: Flow[..., Any], run: FlowRun, state: State[Any]) -> None:
-    _tell_of_run("crashed", run, state)
+def tell_of_crash(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    _tell_of_run("crashed", flow_run, state)
 
 
 def run_name() -> str:
@@ -138,7 +139,7 @@ def keep_results(tonight: Night, stages: list[dvc.Stage], data: dict[str, Any]) 
 
 
 @step
-def gate(tonight: Night, file: Path) -> Any:
+def gate(tonight: Night, file: Path) -> Verdict:
     return night.gate(tonight, file)
 
 
