@@ -157,18 +157,23 @@ def decided(night: Night) -> Entry | None:
     return next((entry for entry in entries if entry.decision.get("night") == night.key), None)
 
 
-def decide(night: Night, outcome: str, reason: str, facts: dict[str, Any], file: Path | None = None) -> Entry:
-    """Deploy the candidate in `file` if the outcome is GO, and write the decision to the ledger in any case.
-
-    Raises UserError: another counter is in use than the one that the candidate was compared with."""
+def decide(night: Night, outcome: str, reason: str, facts: dict[str, Any]) -> Entry:
+    """Write down a decision that deploys nothing."""
     used = night.registry.current()
     before = used.counter if used else None
-    decision = {"night": night.key, "outcome": outcome, "reason": reason, "before": before, **facts}
-    if outcome != GO:
-        return night.registry.record(decision)
-    assert file is not None
-    counter = night.registry.add(file, night.paths.card.read_text())
-    return night.registry.deploy(counter, decision | {"candidate": counter}, before)
+    return night.registry.record({"night": night.key, "outcome": outcome, "reason": reason, "before": before, **facts})
+
+
+def deploy(night: Night, verdict: Verdict, facts: dict[str, Any], file: Path) -> Entry:
+    """Put the candidate in `file` in use if the gate says GO, and write its answer to the ledger in any case.
+
+    Raises UserError: another counter is in use than the one that the gate compared it with."""
+    facts = {"gate": verdict.as_json(), "candidate": verdict.candidate, **facts}
+    reason = "; ".join(verdict.reasons()) or "every check that counts passed"
+    if verdict.outcome != GO:
+        return decide(night, verdict.outcome, reason, facts)
+    decision = {"night": night.key, "outcome": GO, "reason": reason, "before": verdict.current, **facts}
+    return night.registry.deploy(night.registry.add(file, night.paths.card.read_text()), decision, verdict.current)
 
 
 def publish(night: Night) -> None:

@@ -101,9 +101,7 @@ def decide(tonight: Night, ingested: Ingested) -> Entry:
         file = night.candidate(tonight)
     except UserError as error:
         return night.decide(tonight, night.NO_GO, f"the candidate: {error}", facts)
-    verdict = gate(tonight, file)
-    reason = "; ".join(verdict.reasons()) or "every check that counts passed"
-    return deploy(tonight, verdict.outcome, reason, facts | {"gate": verdict.as_json()}, file)
+    return deploy(tonight, gate(tonight, file), facts, file)
 
 
 @fetching_step
@@ -144,8 +142,8 @@ def gate(tonight: Night, file: Path) -> Verdict:
 
 
 @fetching_step
-def deploy(tonight: Night, outcome: str, reason: str, facts: dict[str, Any], file: Path) -> Entry:
-    return night.decide(tonight, outcome, reason, facts, file)
+def deploy(tonight: Night, verdict: Verdict, facts: dict[str, Any], file: Path) -> Entry:
+    return night.deploy(tonight, verdict, facts, file)
 
 
 @step
