@@ -10,7 +10,7 @@ import os
 
 import click
 
-from components.cli import compare, count, data, doctor, export, kinds, new, registry, remote, studies
+from components.cli import compare, count, data, doctor, export, inbox, kinds, new, registry, remote, studies
 
 
 def main() -> None:
@@ -47,6 +47,7 @@ for command in (
     doctor.doctor,
     new.new_study,
     export.export_run,
+    inbox.inbox,
     remote.remote,
     registry.deployed,
     registry.deploy,

@@ -81,14 +81,19 @@ def rollback(reason: str, registry: str | None, as_json: bool) -> None:
 
 
 @click.command()
+@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), metavar="PAGE", help="Write a page too.")
 @registry_option
 @json_option
-def history(registry: str | None, as_json: bool) -> None:
+def history(html: Path | None, registry: str | None, as_json: bool) -> None:
     """List every decision of the registry, the oldest first."""
+    from components.publish.history import write_page
     from components.publish.tables import Table, plain
     from components.runs.registry import Registry, registry_address
 
-    entries = Registry(registry_address(registry)).history()
+    opened = Registry(registry_address(registry))
+    entries = opened.history()
+    if html:
+        write_page(entries, opened.address, html)
     if as_json:
         click.echo(json.dumps([entry.model_dump(mode="json") for entry in entries], indent=2))
         return

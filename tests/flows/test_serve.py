@@ -92,7 +92,7 @@ def test_a_deployments_run_ends_with_its_tables_as_artifacts(served: Served) -> 
 
 @pytest.mark.slow
 def test_the_form_of_a_deployment_says_what_its_parameters_are(served: Served) -> None:
-    for name in ("reproduce/nightly", "reproduce/on-demand"):
+    for name in ("retrain/nightly", "search/weekly", "reproduce/on-demand"):
         fields = deployment(served, name)["parameter_openapi_schema"]["properties"]
         assert all(field["description"] for field in fields.values())
     with pytest.raises(httpx.HTTPStatusError, match="409"):
@@ -101,7 +101,7 @@ def test_the_form_of_a_deployment_says_what_its_parameters_are(served: Served) -
 
 @pytest.mark.slow
 def test_the_nightly_deployment_has_a_schedule(served: Served) -> None:
-    of_nightly = {"id": {"any_": [deployment(served, "reproduce/nightly")["id"]]}}
+    of_nightly = {"id": {"any_": [deployment(served, "retrain/nightly")["id"]]}}
     scheduled = {"state": {"type": {"any_": ["SCHEDULED"]}}}
     until(lambda: len(post(served, "/flow_runs/filter", deployments=of_nightly, flow_runs=scheduled)) >= 2)
 
