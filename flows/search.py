@@ -58,7 +58,7 @@ def search(study: Name = DEMO, search: Name = "refined", gate: bool = True, para
         candidate = add_searched(layout, search)
         if failed := run_stages(needed(layout, f"train@{candidate}", f"evaluate@{candidate}"), parallel):
             return failed
-        return ask_gate(layout, candidate) if gate else None
+        return Completed(message=ask_gate(layout, candidate)) if gate else None
     except UserError as error:
         return Failed(message=str(error))
 
@@ -80,10 +80,10 @@ def show_trials(layout: Layout, search: str) -> None:
 
 
 @task(task_run_name="gate {candidate}", cache_policy=NO_CACHE, persist_result=False)
-def ask_gate(layout: Layout, candidate: str) -> State:
-    """The decision on an experiment's first run, as a state."""
+def ask_gate(layout: Layout, candidate: str) -> str:
+    """The decision on an experiment's first run, and why."""
     entry = decide(layout, candidate, Registry(registry_address()))
-    return Completed(message=f"{entry.decision['outcome']}: {entry.decision['reason']}")
+    return f"{entry.decision['outcome']}: {entry.decision['reason']}"
 
 
 def decide(layout: Layout, candidate: str, registry: Registry) -> Entry:

@@ -37,6 +37,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A repository whose deployments are served, with the password that was made for it."""
     folder, port = repository(tmp_path_factory.mktemp("served"), TWO_STAGES), free_port()
     shutil.copy(ROOT / "prefect.yaml", folder)
+    shutil.copy(ROOT / "components/stages/publish.py", folder / "components/stages")  # a flow imports from it
     environment = {name: value for name, value in stand_in.ENVIRONMENT.items() if not name.startswith("PREFECT_")}
     environment |= {"PYTHONPATH": f".{os.pathsep}{ROOT}", "NO_COLOR": "1"}
     with running([*SERVE, "--port", str(port)], folder, environment) as process:
