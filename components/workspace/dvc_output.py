@@ -16,7 +16,7 @@ HINTS = re.compile(
     r"To track the changes with git, run:$|\tgit add |To enable auto staging, run:$|\tdvc config core\.autostage true$"
     r"|Use `dvc push` to send your updates to remote storage\.$"
 )
-FAILURE = re.compile(r"ERROR: failed to (reproduce|run)")
+FAILURE = re.compile(r"ERROR: failed to (reproduce|run)|Having any troubles\? ")
 BOOKKEEPING = re.compile(r"> python -m components\.stages\.|(Generating|Updating) lock file '[^']+'$")
 
 

@@ -54,3 +54,5 @@ def test_what_a_stage_says_itself_is_told_from_what_dvc_says_of_it() -> None:
         "ERROR: failed to reproduce 'train@fixed': failed to run: python -m components.stages.train b fixed, exited 2",
     )
     assert [line for line in failed if not is_from_dvc(line)] == [own]
+    refused = "ERROR: unexpected error - Forbidden", "Having any troubles? Hit us up at https://dvc.org/support, we"
+    assert [is_from_dvc(line) for line in refused] == [False, True]
