@@ -9,7 +9,20 @@ import os
 
 import click
 
-from components.cli import compare, completion, count, data, doctor, export, kinds, new, studies
+from components.cli import (
+    compare,
+    completion,
+    count,
+    data,
+    doctor,
+    export,
+    inbox,
+    kinds,
+    new,
+    registry,
+    remote,
+    studies,
+)
 
 EXIT_CODES = """\b
 Exit codes:
@@ -59,5 +72,12 @@ for command in (
     new.new_study,
     export.export_run,
     completion.completion,
+    inbox.inbox,
+    remote.remote,
+    registry.deployed,
+    registry.deploy,
+    registry.rollback,
+    registry.history,
+    registry.gate,
 ):
     dotfield.add_command(command)

@@ -12,7 +12,7 @@ from components.cli.output import json_option, print_json
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from components.config.describe import Kind
+    from components.config.describe import Option
 
 
 @click.command("kinds")
@@ -41,16 +41,16 @@ def list_kinds(words: tuple[str, ...], as_json: bool) -> None:
     for kind in found:
         console.print(f"{kind.family} {kind.kind}", style="bold")
         console.print("\n".join(text for text in (kind.summary, kind.notes) if text))
-        console.print(_table(kind) if kind.options else "It has no options.", "")
+        console.print(option_table(kind.options) if kind.options else "It has no options.", "")
 
 
-def _table(kind: Kind) -> Table:
+def option_table(options: list[Option]) -> Table:
     """One row for each option."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table("option", "type", "default", "meaning", box=None, pad_edge=False)
-    for option in kind.options:
+    for option in options:
         paper = f"\n(paper: {option.paper})" if option.paper is not None else ""
         default = "required" if option.required else f"{option.default}{paper}"
         table.add_row(*map(Text, (option.name, option.type, default, option.meaning)))

@@ -50,6 +50,15 @@ def load_study(path: Path) -> Study:
     return study
 
 
+def load_options(schema: type[Entry], path: Path) -> Entry:
+    """A file of options that is no study, such as `params/retrain.yaml`.
+
+    Raises UserError: there is no such file, it is not YAML, or not what `schema` allows."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    return check(schema, _read_mapping(path), str(path))
+
+
 def study_files(path: Path) -> list[Path]:
     """A `study.yaml` and the files of all studies that it extends, nearest first.
 

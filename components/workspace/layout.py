@@ -9,8 +9,19 @@ PARAMS = Path("params")
 OUT = Path("out")
 STATE = Path(".dotfield")  # locks, logs, and the state of unfinished work unless DOTFIELD_STORAGE says otherwise
 LOCK_FILE = Path("requirements.lock")
+DEPLOYMENTS = Path("prefect.yaml")
+SERVER_HOME = STATE / "prefect"  # what `make serve` keeps: its database, unless the environment names one
+SERVER_AUTH = SERVER_HOME / "auth"  # USER:PASSWORD, for this user alone
+SERVER_LOG = STATE / "logs" / "prefect-server.log"
+DVC_CONFIG = Path(".dvc/config")
+REMOTE = "storage"  # the name of DVC's remote
 DEMO = "demo"  # the study whose pipeline is the dvc.yaml at the root
 STUDY_FILE = "study.yaml"
+RETRAIN = PARAMS / "retrain.yaml"
+ACCEPTED = "accepted.jsonl"  # in the root of a raw data set: a line for each picture that came from an inbox
+REGISTRY = Path("registry")  # of deployed counters, unless DOTFIELD_REGISTRY names another folder or s3:// address
+CACHED_COUNTERS = STATE / "counters"  # those of a registry on S3, by hash
+GATE = PARAMS / "gate.yaml"  # when a counter is good enough to be deployed
 
 
 @dataclass(frozen=True)
@@ -91,6 +102,80 @@ class SearchPaths:
     @property
     def best(self) -> Path:
         return self.folder / "best.yaml"
+
+
+class RegistryNames:
+    """What lies below the address of a registry, a folder or s3:// prefix: paths from there."""
+
+    CURRENT = "current.json"
+    PREVIOUS = "previous.json"
+    LEDGER = "ledger"  # an object for each decision, by its number
+    LOCK = ".lock"  # of a folder
+
+    @staticmethod
+    def weights(counter: str) -> str:
+        """The weights file of a counter, by its SHA-256."""
+        return f"counters/{counter}/counter.safetensors"
+
+    @staticmethod
+    def card(counter: str) -> str:
+        return f"counters/{counter}/card.md"
+
+    @staticmethod
+    def answers(held_out: str) -> str:
+        """An object for each answer of the gate that was got from these held-out images."""
+        return f"answers/{held_out}"
+
+
+@dataclass(frozen=True)
+class InboxPaths:
+    """What is known on this machine of the inbox of one study."""
+
+    study: str
+
+    @property
+    def folder(self) -> Path:
+        return STATE / "inbox" / self.study
+
+    @property
+    def seen(self) -> Path:
+        """A line for each object that was looked at. Without it, all are fetched again, and nothing else changes."""
+        return self.folder / "seen.jsonl"
+
+    @property
+    def waiting(self) -> Path:
+        """The objects that the last night left for the next one."""
+        return self.folder / "waiting.jsonl"
+
+    @property
+    def version(self) -> Path:
+        """The images of the last version of the raw data set that passed the check, a line each."""
+        return self.folder / "version.jsonl"
+
+    @property
+    def report(self) -> Path:
+        """The last check of the raw data set, as JSON."""
+        return self.folder / "check.json"
+
+    @property
+    def candidate(self) -> Path:
+        """The counter that the last night made."""
+        return self.folder / "candidate.safetensors"
+
+    @property
+    def card(self) -> Path:
+        """The candidate's model card."""
+        return self.folder / "candidate.safetensors.md"
+
+    @property
+    def night(self) -> Path:
+        """The pictures for which nothing is left to do, as JSON."""
+        return self.folder / "night.json"
+
+    @property
+    def notified(self) -> Path:
+        """An empty file for each thing that was told."""
+        return self.folder / "notified"
 
 
 @dataclass(frozen=True)
@@ -185,6 +270,11 @@ class Layout:
     def summary(self) -> Path:
         """The results as plain text, and where report and tables are: what a person sees at the end."""
         return self.published / "summary.txt"
+
+    @property
+    def history(self) -> Path:
+        """The page of all decisions on deployed counters."""
+        return self.published / "history.html"
 
     def log(self, stage: str, *entries: str) -> Path:
         return STATE / "logs" / self.study / f"{'-'.join((stage, *entries))}.log"

@@ -1,0 +1,194 @@
+"""The steps of a night of retraining, each a function that also works without Prefect.
+
+Every step may be done again: what it has done it finds, and goes on from there. The ledger of the registry says whether
+a night's pictures were decided on; a file says whether all that follows a decision was done too."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from components.config.load import load_options
+from components.config.retrain import Retrain
+from components.export.export import export
+from components.gate.judge import judge
+from components.gate.policy import Policy, read_policy
+from components.gate.verdict import Verdict
+from components.inbox import check as checking
+from components.inbox import ingest as ingesting
+from components.inbox.check import Checked
+from components.inbox.held_out import HeldOut
+from components.inbox.ingest import Ingested
+from components.inbox.raw_set import RawSet, open_raw_set
+from components.publish import history
+from components.runs.folder import read_record
+from components.runs.registry import Entry, Registry, registry_address
+from components.stages.publish import preview
+from components.workspace import dvc_yaml
+from components.workspace.atomic import write_atomically
+from components.workspace.layout import InboxPaths, Layout
+from flows import dvc, versions
+from flows.notify import tell
+
+Log = Callable[[str], None]
+GO, NO_GO = "GO", "NO-GO"
+
+
+@dataclass(frozen=True)
+class Night:
+    """What a night works with. `file` holds its settings."""
+
+    file: Path
+    settings: Retrain
+    raw: RawSet
+    paths: InboxPaths
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.settings.study)
+
+    @cached_property
+    def registry(self) -> Registry:
+        return Registry(registry_address(self.settings.registry))
+
+    @cached_property
+    def policy(self) -> Policy:
+        return read_policy(self.settings.gate)
+
+    @property
+    def key(self) -> str:
+        """What a decision is about: the accepted pictures, and what is asked of them; "" before the first picture."""
+        if not self.raw.accepted.exists():
+            return ""
+        files = (self.raw.accepted, self.file, self.settings.gate)
+        hashes = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+        return hashlib.sha256(" ".join(hashes).encode()).hexdigest()[:20]
+
+
+def open_night(file: Path) -> Night:
+    """Raises UserError: a mistake in the settings, the study or the gate's policy."""
+    settings = load_options(Retrain, file)
+    night = Night(file, settings, *open_raw_set(settings))
+    assert night.policy
+    return night
+
+
+def ingest(night: Night) -> Ingested:
+    """Take what is new in the inbox into the raw data set."""
+    held_out = night.policy.held_out
+    sources = [] if held_out is None else [(held_out.source, held_out.half)]
+    return ingesting.ingest(night.settings, night.raw, night.paths, lambda: HeldOut(night.raw, sources))
+
+
+def is_done(night: Night) -> bool:
+    """Whether all of the accepted pictures were decided on, and nothing is left to do."""
+    if not night.key:
+        return True
+    try:
+        return bool(json.loads(night.paths.night.read_text())["done"] == night.key)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def check(night: Night, ingested: Ingested) -> Checked:
+    """The data report of the raw data set as a gate."""
+    return checking.check_accepted(night.settings, night.raw, night.paths, ingested)
+
+
+def version(night: Night, checked: Checked, log: Log) -> dict[str, Any]:
+    """Keep this state of the raw data set as a version: what the ledger says of it."""
+    root = night.raw.root
+    md5 = versions.add(root, log)
+    if night.settings.push:
+        dvc.run(["push", str(versions.dvc_file(root))], log)
+    checking.remember_version(night.paths, checked.images)
+    people = sum(image["people"] for image in checked.images)
+    return {"version": md5, "images": len(checked.images), "new": checked.new, "people": people}
+
+
+def stages(night: Night) -> list[dvc.Stage]:
+    """The stages that the experiment's counter needs, its evaluation too, in their order."""
+    pipeline = dvc_yaml.write(night.layout)
+    start = "" if pipeline.parent == Path() else f"{pipeline}:"
+    wanted = [f"{start}{stage}@{night.settings.experiment}" for stage in ("train", "evaluate")]
+    return dvc.needed(dvc.stages(pipeline), *wanted)
+
+
+def keep_results(night: Night, done: list[dvc.Stage], data: dict[str, Any], log: Log) -> dict[str, Any]:
+    """Push what the stages made, and commit the lock files, if told so: what the ledger says of it."""
+    layout = night.layout
+    if night.settings.push:
+        dvc.run(["push", *(stage.address for stage in done)], log)
+    lock = hashlib.sha256(layout.pipeline_lock.read_bytes()).hexdigest()
+    files = [versions.dvc_file(night.raw.root), layout.params, layout.pipeline, layout.pipeline_lock]
+    message = f"{night.settings.study}: {data['images']} images, version {data['version'][:12]}"
+    commit = versions.commit_files(night.settings.branch, files, message) if night.settings.branch else None
+    record = read_record(layout.run(night.settings.experiment, night.settings.seed)) or {}
+    return {"dvc_lock": lock, "commit": commit, "ray": record.get("provenance", {}).get("fingerprint")}
+
+
+def candidate(night: Night) -> Path:
+    """The run's counter as the file that may be deployed, with its model card. Raises UserError: it does not count."""
+    run = night.layout.run(night.settings.experiment, night.settings.seed)
+    export(run.folder, night.paths.candidate)
+    return night.paths.candidate
+
+
+def gate(night: Night, file: Path) -> Verdict:
+    """Compare the candidate with the counter in use, on pictures that neither was chosen by."""
+    used = night.registry.current()
+    return judge(
+        file,
+        night.registry.weights(used.counter) if used else None,
+        night.policy,
+        night.registry,
+        str(night.settings.gate),
+    )
+
+
+def decided(night: Night) -> Entry | None:
+    """The decision on these pictures that was made by a night which was killed after it."""
+    entries = reversed(night.registry.history())
+    return next((entry for entry in entries if entry.decision.get("night") == night.key), None)
+
+
+def decide(night: Night, outcome: str, reason: str, facts: dict[str, Any]) -> Entry:
+    """Write down a decision that deploys nothing."""
+    used = night.registry.current()
+    before = used.counter if used else None
+    return night.registry.record({"night": night.key, "outcome": outcome, "reason": reason, "before": before, **facts})
+
+
+def deploy(night: Night, verdict: Verdict, facts: dict[str, Any], file: Path) -> Entry:
+    """Put the candidate in `file` in use if the gate says GO, and write its answer to the ledger in any case.
+
+    Raises UserError: another counter is in use than the one that the gate compared it with."""
+    facts = {"gate": verdict.as_json(), "candidate": verdict.candidate, **facts}
+    reason = "; ".join(verdict.reasons()) or "every check that counts passed"
+    if verdict.outcome != GO:
+        return decide(night, verdict.outcome, reason, facts)
+    decision = {"night": night.key, "outcome": GO, "reason": reason, "before": verdict.current, **facts}
+    return night.registry.deploy(night.registry.add(file, night.paths.card.read_text()), decision, verdict.current)
+
+
+def publish(night: Night) -> None:
+    """The study's report, of what was run, and the page of all decisions."""
+    preview(night.layout)
+    history.write_page(night.registry.history(), night.registry.address, night.layout.preview.history)
+
+
+def notify(night: Night, entry: Entry) -> None:
+    """Tell of a decision, once."""
+    outcome, reason = entry.decision["outcome"], entry.decision["reason"]
+    title = f"{night.settings.study}: {outcome}"
+    tell(night.settings, "deployed" if outcome == GO else "no-go", night.key, title, reason)
+
+
+def finish(night: Night) -> None:
+    """Write down that nothing is left to do for these pictures."""
+    write_atomically(night.paths.night, json.dumps({"done": night.key}).encode())

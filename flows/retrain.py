@@ -1,0 +1,180 @@
+"""A night of retraining as a Prefect flow: new pictures in, and a better counter out, or nothing changes.
+
+`python -m flows.retrain [SETTINGS]` starts a temporary server, or uses the one at PREFECT_API_URL. What each step does
+stands in `flows/night.py`; the same command again goes on where a killed night was."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from prefect import Flow, flow, get_run_logger, runtime, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.states import Completed, Failed
+
+from components.config.load import load_options
+from components.config.retrain import Event, Retrain
+from components.errors import UserError
+from components.gate.verdict import Verdict
+from components.inbox.check import Checked
+from components.inbox.ingest import Ingested
+from components.publish import history, tables
+from components.runs.registry import Entry
+from components.workspace.layout import RETRAIN
+from components.workspace.lock import exclusive_lock
+from components.workspace.processes import exit_on_sigterm
+from flows import dvc, night
+from flows.night import Night
+from flows.notify import tell
+from flows.reproduce import run_all, show_tables, start_server
+
+RETRIES, DELAYS = 3, [10.0, 30.0, 90.0]  # of what fetches and sends; seconds
+step = task(cache_policy=NO_CACHE, persist_result=False)
+fetching_step = task(cache_policy=NO_CACHE, persist_result=False, retries=RETRIES, retry_delay_seconds=DELAYS)
+
+
+def _tell_of_run(event: Event, run: FlowRun, state: State[Any]) -> None:
+    """Tell that a run failed or crashed, once."""
+    settings = load_options(Retrain, Path(run.parameters.get("settings", RETRAIN)))
+    tell(settings, event, str(run.id), f"{settings.study}: retraining {event}", f"{run.name}: {state.message}")
+
+
+def tell_of_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    _tell_of_run("failed", flow_run, state)
+
+
+def tell_of_crash(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    _tell_of_run("crashed", flow_run, state)
+
+
+def run_name() -> str:
+    """The date and the settings of a run, as the list of runs shows it."""
+    started = runtime.flow_run.scheduled_start_time
+    return f"{started:%Y-%m-%d} {Path(runtime.flow_run.parameters['settings']).stem}"
+
+
+@flow(flow_run_name=run_name, persist_result=False, on_failure=[tell_of_failure], on_crashed=[tell_of_crash])
+def retrain(settings: str = str(RETRAIN)) -> State[Any]:
+    """Take new pictures, retrain, and deploy the new counter if it is better than the one in use.
+
+    Args:
+        settings: The file that says which inbox, study and registry: params/retrain.yaml or one like it.
+    """
+    try:
+        tonight = night.open_night(Path(settings))
+        with exclusive_lock(f"retrain-{tonight.settings.study}", wait=1):
+            return run_night(tonight)
+    except (UserError, dvc.StageError) as error:
+        return Failed(message=str(error))
+
+
+def run_night(tonight: Night) -> State[Any]:
+    """The steps of a night, in the order in which they happen."""
+    ingested = ingest(tonight)
+    if night.is_done(tonight):
+        return Completed(message=f"nothing new; {len(ingested.waiting)} objects wait")
+    entry = night.decided(tonight)
+    if entry is None:
+        entry = decide(tonight, ingested)
+    publish(tonight)
+    notify(tonight, entry)
+    night.finish(tonight)
+    return Completed(message=f"{entry.decision['outcome']}: {entry.decision['reason']}")
+
+
+def decide(tonight: Night, ingested: Ingested) -> Entry:
+    """From new pictures to a decision. Raises StageError: a stage of the pipeline failed."""
+    facts: dict[str, Any] = {"prefect": prefect_run(), "refused": len(ingested.refused)}
+    checked = check(tonight, ingested)
+    if checked.failed:
+        reason = "; ".join(each.words for each in checked.failed)
+        return night.decide(tonight, night.NO_GO, f"the data: {reason}", facts)
+    facts["data"] = data = version(tonight, checked)
+    stages = night.stages(tonight)
+    reproduce(stages)
+    facts |= keep_results(tonight, stages, data)
+    try:
+        file = night.candidate(tonight)
+    except UserError as error:
+        return night.decide(tonight, night.NO_GO, f"the candidate: {error}", facts)
+    return deploy(tonight, gate(tonight, file), facts, file)
+
+
+@fetching_step
+def ingest(tonight: Night) -> Ingested:
+    return night.ingest(tonight)
+
+
+@step
+def check(tonight: Night, ingested: Ingested) -> Checked:
+    return night.check(tonight, ingested)
+
+
+@fetching_step
+def version(tonight: Night, checked: Checked) -> dict[str, Any]:
+    return night.version(tonight, checked, get_run_logger().info)
+
+
+def reproduce(stages: list[dvc.Stage]) -> None:
+    """A task for each stage. Raises StageError: one failed."""
+    runner = dvc.Runner()
+    try:
+        states = run_all(stages, runner, 1)
+    except BaseException:
+        runner.stop()
+        raise
+    if failures := [state.message or "" for state in states if not state.is_completed()]:
+        raise dvc.StageError(failures[0])
+
+
+@fetching_step
+def keep_results(tonight: Night, stages: list[dvc.Stage], data: dict[str, Any]) -> dict[str, Any]:
+    return night.keep_results(tonight, stages, data, get_run_logger().info)
+
+
+@step
+def gate(tonight: Night, file: Path) -> Verdict:
+    return night.gate(tonight, file)
+
+
+@fetching_step
+def deploy(tonight: Night, verdict: Verdict, facts: dict[str, Any], file: Path) -> Entry:
+    return night.deploy(tonight, verdict, facts, file)
+
+
+@step
+def publish(tonight: Night) -> None:
+    night.publish(tonight)
+    show_tables(tonight.layout.preview)
+    table = history.history_table(tonight.registry.history())
+    create_markdown_artifact(tables.markdown(table), key=f"{tonight.settings.study}-history", description="Decisions")
+
+
+@fetching_step
+def notify(tonight: Night, entry: Entry) -> None:
+    night.notify(tonight, entry)
+
+
+def prefect_run() -> dict[str, str]:
+    """By which the run is found in Prefect."""
+    return {"run": str(runtime.flow_run.id), "name": str(runtime.flow_run.name)}
+
+
+@click.command()
+@click.argument("settings", default=str(RETRAIN))
+def main(settings: str) -> None:
+    """Retrain as SETTINGS say; the exit code is 1 if a step failed."""
+    exit_on_sigterm()
+    start_server()
+    state = retrain(settings, return_state=True)
+    if not state.is_completed():
+        sys.exit(f"{settings}: {state.message}")
+    click.echo(state.message)
+
+
+if __name__ == "__main__":
+    main()
