@@ -48,7 +48,7 @@ def judge(
     if measured is not None and registry is not None:
         checks.append(_questions(registry, measured, hashes[0], policy.supporting))
     return Verdict(
-        outcome(checks, policy.supporting.blocking),
+        outcome(checks, policy.supporting.blocking if theirs else ()),
         tuple(checks),
         *hashes,
         None if measured is None else measured.sha256,
@@ -67,7 +67,7 @@ def _labelled(weights: Weights, measured: Measured | None, policy: Policy) -> It
         yield from accuracy.paired_errors(measured, policy.accuracy)
         yield from accuracy.parts(measured, policy.accuracy, policy.supporting)
         yield accuracy.game(measured, policy.accuracy, policy.supporting)
-    yield accuracy.bias(measured, policy.supporting)
+    yield accuracy.bias(measured, policy.accuracy, policy.supporting)
     yield accuracy.empty(measured, policy.accuracy, policy.supporting)
 
 
