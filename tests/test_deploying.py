@@ -53,12 +53,12 @@ def test_a_run_is_deployed_counts_and_is_rolled_back(project: Path, typed) -> No
     )
     now = json.loads(typed("deployed", "--json")[1])
     assert (now["current"]["counter"], now["previous"]) == (counter, None)
-    assert now["current"]["decision"] == {"reason": "it was worse"}
+    assert now["current"]["decision"] == {"outcome": "ROLLED BACK", "reason": "it was worse"}
     lines = typed("history")[1].splitlines()
     assert [line.split()[3:6] for line in lines[-3:]] == [
         ["deploy", counter[:12], "DEPLOYED"],
         ["deploy", json.loads(typed("history", "--json")[1])[1]["current"]["counter"][:12], "DEPLOYED"],
-        ["rollback", counter[:12], "-"],
+        ["rollback", counter[:12], "ROLLED"],
     ]
     assert lines[-1].endswith("it was worse")
 

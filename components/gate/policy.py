@@ -93,10 +93,10 @@ class Sanity(Options):
     a candidate that is steadier than the counter in use passes too."""
 
     images: int = Field(4, ge=1, description="held-out images that are looked at; made ones where there are none")
-    negative: float = Field(0.02, ge=0, description="people below zero in cells")
+    negative: float = Field(0.05, ge=0, description="people below zero in cells")
     tiles: float = Field(0.2, ge=0, description="the sum of the four quarters of an image, counted apart")
     flip: float = Field(0.1, ge=0, description="the mirrored image")
-    resize: float = Field(0.2, ge=0, description="the image 10 % smaller, and 10 % larger")
+    resize: float = Field(0.25, ge=0, description="the image 10 % smaller, and 10 % larger")
     frames: float = Field(0.05, ge=0, description="the same image with a grey level of noise")
 
 

@@ -113,6 +113,7 @@ def test_supporting_checks_block_only_as_the_policy_says(tmp_path: Path, constan
     worse = judge(constant(20), constant(15), policy(root, supporting={"blocking": ["density"], "empty": 100}))
     assert (worse.outcome, verdicts(worse)["density:nobody"]) == ("NO-GO", "fail")  # 5 more of 15: a third
     assert value(worse, "density:nobody") == pytest.approx(5, abs=1e-3)
+    assert [reason.partition(": 1")[0] for reason in worse.reasons()] == ["density:nobody"]
     assert judge(constant(20), constant(15), open_).outcome == "GO"
     assert value(worse, "empty") == pytest.approx(20, abs=1e-3)
 
