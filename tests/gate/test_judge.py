@@ -17,7 +17,7 @@ from components.gate.policy import Policy
 from components.gate.verdict import Verdict
 from components.runs.folder import read_weights, write_weights
 from components.runs.registry import Registry
-from tests.gate.conftest import CELLS, Constant, photograph, policy
+from tests.gate.conftest import CELLS, HEIGHT, WIDTH, Constant, photograph, policy
 
 SIX = {f"camera-{number}": (10, 12) for number in range(6)}  # MAE of a counter that always says 13 is 2, of 15 is 4
 
@@ -48,6 +48,19 @@ def test_a_better_counter_is_a_go(root: Path, constant: Constant) -> None:
     assert verdicts(verdict)["density:1 to 50"] == "pass"
     assert verdicts(verdict)["density:nobody"] == verdicts(verdict)["empty"] == "missing"
     assert verdicts(verdict)["camera:camera-3"] == "insufficient"
+
+
+def test_game_is_that_of_histograms_of_the_dots(root: Path, constant: Constant) -> None:
+    """Of 4 x 4 regions, each has a sixteenth of a constant density."""
+    table = [line.split(",") for line in (root / "dots.csv").read_text().splitlines()[1:]]
+    edges = np.linspace(0, HEIGHT, 5), np.linspace(0, WIDTH, 5)
+    difference = []
+    for name in dict.fromkeys(line[0] for line in table):
+        x, y = np.array([line[1:] for line in table if line[0] == name], float).T
+        people = np.histogram2d(y, x, edges)[0]
+        difference.append(np.abs(people - 13 / 16).sum() - np.abs(people - 15 / 16).sum())
+    verdict = judge(constant(13), constant(15), policy(root))
+    assert value(verdict, "game:2") == pytest.approx(np.mean(difference), abs=1e-3)
 
 
 def test_a_counter_that_is_no_better_is_a_no_go(root: Path, constant: Constant) -> None:
@@ -199,6 +212,9 @@ def test_a_held_out_half_alone_may_be_used(tmp_path: Path, constant: Constant) -
     verdict = judge(constant(13), constant(15), Policy.model_validate(options))
     assert verdict.metrics["images"] == 10
     assert verdict.metrics["mae"] == pytest.approx(1, abs=1e-4)
+    options["held_out"]["half"] = "val"
+    with pytest.raises(UserError, match=r"gate\.yaml: held_out: has no usable image of the half val"):
+        judge(constant(13), constant(15), Policy.model_validate(options))
 
 
 def test_pictures_are_scaled_as_each_counter_wants_them(root: Path, constant: Constant, tmp_path: Path) -> None:
