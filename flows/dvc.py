@@ -21,7 +21,7 @@ from dvc.repo import Repo
 
 from components.errors import UserError
 from components.workspace.dvc_output import is_hint
-from components.workspace.processes import end_tree, python_environment
+from components.workspace.processes import end_tree, guard, python_environment
 
 LAST_LINES = 30  # of a failed stage's output, kept for the error
 
@@ -95,6 +95,7 @@ class Runner:
                 start_new_session=True,
                 env=self._environment,
             )
+            guard(process.pid)
             self._running.add(process)
         return process
 

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -153,6 +154,32 @@ def end_tree(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
         if process.poll() is None:
             process.kill()
     process.wait()
+
+
+def end_processes(processes: list[psutil.Process], patience: float) -> None:
+    """TERM to processes; KILL to those that are left after `patience` seconds."""
+    _signal(processes, signal.SIGTERM)
+    _, left = psutil.wait_procs(processes, timeout=patience)
+    _signal(left, signal.SIGKILL)
+
+
+def guard(pid: int) -> None:
+    """Have a process and all below it ended when this one is gone, even by KILL; what has ended by then is left alone.
+
+    Another process waits for that (`components/workspace/guard.py`): it sees the end of a pipe from this one."""
+    pipe = _guard().stdin
+    assert pipe is not None
+    with suppress(BrokenPipeError):  # the guard was ended: nothing more can be done
+        pipe.write(f"{pid}\n")
+        pipe.flush()
+
+
+@cache
+def _guard() -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "components.workspace.guard"]
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True
+    )
 
 
 def python_environment() -> dict[str, str]:

@@ -142,3 +142,27 @@ def test_each_line_of_a_child_is_passed_on_before_its_exit_code() -> None:
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
         assert processes.wait_or_end(process, lines.append) == 3
     assert lines == ["one", "two"]
+
+
+KILLED = """
+import subprocess, sys, time
+from components.workspace.processes import guard
+process = subprocess.Popen(["sh", "-c", "sleep 600 & echo $$ $!; wait"])
+guard(process.pid)
+time.sleep(600)
+"""
+
+
+def test_what_a_killed_command_started_is_ended_too() -> None:
+    with subprocess.Popen([sys.executable, "-c", KILLED], cwd=ROOT, stdout=subprocess.PIPE, text=True) as command:
+        assert command.stdout
+        started = [psutil.Process(int(pid)) for pid in command.stdout.readline().split()]
+        until_guarded(command.pid)
+        command.kill()
+    _, left = psutil.wait_procs(started, timeout=30)
+    assert not left
+
+
+def until_guarded(pid: int) -> None:
+    while not any("components.workspace.guard" in each.cmdline() for each in psutil.Process(pid).children()):
+        time.sleep(0.05)
