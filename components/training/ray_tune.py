@@ -1,10 +1,12 @@
 """Ray Tune over dotted keys of one experiment: Optuna's sampler proposes, ASHA stops what falls behind.
 
 Trials call the same `fit` as training does, one worker each, with one seed: they differ in what is searched alone. A
-search has a name; started again under it, an interrupted search continues and a finished one is only read."""
+search has a name; started again under it, an interrupted search continues and a finished one is only read. A trial that
+loses its worker goes on from its last epoch; one that diverges has failed, and is not tried again."""
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import os
@@ -28,9 +30,13 @@ from components.config.resolve import Plan, read_plan
 from components.config.search import Dimension, Search
 from components.errors import UserError
 from components.training.assemble import TrainingData, assemble, open_data, samples
-from components.training.fit import Record, State, fit
+from components.training.fit import DivergedError, Record, State, fit
 from components.training.ray_train import STATE, cluster, open_filesystem, read_state, share_of_cpus
 from components.workspace.layout import SearchPaths
+
+HISTORY = "history.json"  # in a trial's checkpoint: the (epoch, val_mae) so far
+FAILURES = 3  # times that a trial may lose its worker
+MEASURED = ("epoch", "val_mae", "val_rmse", "loss")  # what a trial reports of each epoch
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +81,7 @@ def run_search(
             results = _tuner(trainable, options, storage, name, title).fit()
     trials = sorted(_trial_result(results[place], options) for place in range(len(results)))
     if all(math.isnan(trial.val_mae) for trial in trials):
-        error = str(results[0].error).strip().splitlines()[-1]
+        error = str(results[0].error or (results[0].metrics or {}).get("error")).strip().splitlines()[-1]
         raise UserError(f"every trial of {title} failed, one of them with: {error}")
     return trials
 
@@ -94,7 +100,7 @@ def _tuner(trainable: Any, options: Search, storage: str, name: str, title: str)
             mode="min",
             num_samples=options.trials,
             search_alg=OptunaSearch(seed=options.seed),
-            scheduler=ASHAScheduler(
+            scheduler=_Scheduler(
                 time_attr="epoch", max_t=options.epochs, grace_period=options.grace_epochs, reduction_factor=2
             ),
             max_concurrent_trials=options.concurrent,
@@ -103,6 +109,7 @@ def _tuner(trainable: Any, options: Search, storage: str, name: str, title: str)
             name=name,
             storage_path=root,
             storage_filesystem=filesystem,
+            failure_config=tune.FailureConfig(max_failures=FAILURES),
             verbose=0,
             callbacks=[_TrialLog(options, title)],
         ),
@@ -123,13 +130,31 @@ def run_trial(values: dict[str, Any], *, plan: dict[str, Any], options: Search, 
     def report(record: Record, state: State) -> None:
         with tempfile.TemporaryDirectory() as folder:
             torch.save({"state": state}, Path(folder) / STATE)
-            measured = {key: record[key] for key in ("epoch", "val_mae", "val_rmse", "loss")}
-            tune.report(measured, checkpoint=tune.Checkpoint.from_directory(folder))
+            history = [(each["epoch"], each["val_mae"]) for each in state["history"]]
+            (Path(folder) / HISTORY).write_text(json.dumps(history))
+            tune.report({key: record[key] for key in MEASURED}, checkpoint=tune.Checkpoint.from_directory(folder))
 
     training, validation = samples(mine, options.seed, open_data(folders["prepared"], folders["maps"]), model.stride)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     state = read_state(latest)["state"] if latest else None
-    fit(model, training, validation, mine.training, report=report, state=state)
+    try:
+        fit(model, training, validation, mine.training, report=report, state=state)
+    except DivergedError as mistake:  # an exception would be taken for a lost worker, and the trial retried
+        tune.report(dict.fromkeys(MEASURED, math.nan) | {"epoch": options.epochs, "error": str(mistake)})
+
+
+class _Scheduler(ASHAScheduler):
+    """ASHA that knows what the trials of a resumed search reported before: Ray does not save its rungs."""
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        super().on_trial_add(tune_controller, trial)
+        if trial.checkpoint is not None:
+            checkpoint = trial.checkpoint
+            assert checkpoint.filesystem is not None
+            with checkpoint.filesystem.open_input_stream(f"{checkpoint.path}/{HISTORY}") as file:
+                history = json.loads(file.read())
+            for epoch, val_mae in history:
+                self._trial_info[trial.trial_id].on_result(trial, epoch, self._metric_op * val_mae)
 
 
 class _TrialLog(tune.Callback):
@@ -139,7 +164,8 @@ class _TrialLog(tune.Callback):
         self.options, self.title = options, title
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._ended(trial, f"best val_mae {trial.metric_analysis['val_mae']['min']:.4g}")
+        best = trial.metric_analysis["val_mae"]["min"]
+        self._ended(trial, "failed" if "error" in trial.last_result else f"best val_mae {best:.4g}")
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._ended(trial, "failed")
@@ -156,7 +182,7 @@ def _trial_result(result: tune.Result, options: Search) -> TrialResult:
     number = int(Path(result.path).name.removeprefix("run_trial_").split("_")[1])  # run_trial_<id>_<number>_...
     history, config = result.metrics_dataframe, result.config or {}
     values = {key: config[key] for key in options.space}
-    if history is None or history.empty or result.error:
+    if history is None or history.empty or result.error or "error" in history:
         return TrialResult(number, "failed", 0, math.nan, 0.0, values)
     epochs = int(history["epoch"].max())
     status = "completed" if epochs >= options.epochs else "stopped early"
