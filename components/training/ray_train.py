@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import tempfile
 import threading
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow as pa
 import ray
 import ray.train
@@ -31,10 +33,13 @@ from components.config.resolve import Plan, read_plan
 from components.errors import UserError
 from components.training.assemble import TrainingData, assemble, open_data, samples
 from components.training.fit import Communicator, DivergedError, Record, State, fit
+from components.workspace.processes import MISTAKE, abandon
 
 STATE = "state.pt"
 PROGRESS_INTERVAL = 1.0  # seconds between two reports of progress within an epoch
 REACHABLE = 10.0  # seconds in which a cluster's address must answer
+WATCH_INTERVAL = 0.05  # seconds between two looks at Ray's own processes: Ray looks less often
+RAY_PROCESSES = {"raylet": "node manager (raylet)", "gcs_server": "control service (gcs_server)"}
 SOCKET_PATH = 107  # bytes: the longest path of a Unix socket
 SOCKET_NAME = "session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"  # as long as Ray's can be
 OnProgress = Callable[[float, Record | None], None]
@@ -91,15 +96,42 @@ def cluster() -> Iterator[None]:
         options |= {"address": "local", "include_dashboard": False, "object_store_memory": 2 * 10**8}
         options |= _short_temporary_folder()
     try:
-        ray.init(**options)
+        with _keep_signal_handlers():
+            ray.init(**options)
     except TypeError:  # ours
         raise
     except Exception as error:  # Ray raises errors of any type here
         raise UserError(explain_start(error)) from error
+    shut_down = threading.Event()
+    threading.Thread(target=_watch_ray, args=(shut_down,), daemon=True, name="watch-ray").start()
     try:
         yield
     finally:
+        shut_down.set()
         ray.shutdown()
+
+
+@contextmanager
+def _keep_signal_handlers() -> Iterator[None]:
+    """Ray replaces that of TERM, by one that writes the stack of its C++ code."""
+    numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _watch_ray(shut_down: threading.Event) -> None:
+    """End this process in one line when a process of its own Ray is gone: Ray itself would abort with its stack."""
+    processes = {each: RAY_PROCESSES.get(each.name()) for each in psutil.Process().children()}
+    while not shut_down.wait(WATCH_INTERVAL):
+        for process, name in processes.items():
+            if name and (not process.is_running() or process.status() == psutil.STATUS_ZOMBIE):
+                abandon(
+                    f"Ray's {name} ended, killed or for lack of memory; the same command goes on from here", MISTAKE
+                )
 
 
 def explain_start(error: Exception) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -31,6 +32,7 @@ def ended(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], t
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr("sys.argv", ["test_processes", "demo"])
         monkeypatch.setattr(processes, "end_with_parent", lambda: None)
+        monkeypatch.setattr(processes, "end_soon_after_signals", lambda name: None)
         with pytest.raises(SystemExit) as end:
             processes.run_stage(stage)
         return end.value.code, capsys.readouterr().err
@@ -99,6 +101,7 @@ def test_what_a_stage_logs_is_shown_and_kept(tmp_path: Path, monkeypatch, capsys
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["train", "demo", "fixed"])
     monkeypatch.setattr(processes, "end_with_parent", lambda: None)
+    monkeypatch.setattr(processes, "end_soon_after_signals", lambda name: None)
     processes.run_stage(stage, "experiment")
     assert capsys.readouterr().out == "epoch 3 of fixed\n"
     [line] = (tmp_path / ".dotfield/logs/demo/test_processes-fixed.log").read_text().splitlines()
@@ -166,3 +169,34 @@ def test_what_a_killed_command_started_is_ended_too() -> None:
 def until_guarded(pid: int) -> None:
     while not any("components.workspace.guard" in each.cmdline() for each in psutil.Process(pid).children()):
         time.sleep(0.05)
+
+
+STUBBORN = """
+import sys, time
+from components.workspace import processes
+def command():
+    print("ready", flush=True)
+    while True:
+        try:
+            time.sleep(600)
+        except BaseException:
+            if sys.argv[1] == "obeys":
+                raise
+processes.SOON = 0.2
+processes.end_soon_after_signals("search")
+processes.call("search", command)
+"""
+
+
+@pytest.mark.parametrize("manner", ["obeys", "ignores"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stage_ends_soon_after_a_signal_in_one_line(number: int, manner: str) -> None:
+    """Also where something catches the exception that the signal raises."""
+    command, streams = [sys.executable, "-c", STUBBORN, manner], {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=ROOT, text=True, **streams) as stage:
+        assert stage.stdout
+        assert stage.stderr
+        assert stage.stdout.readline() == "ready\n"
+        stage.send_signal(number)
+        assert stage.stderr.read() == "search: stopped; the same command goes on from here\n"
+    assert stage.returncode == 128 + number
