@@ -5,6 +5,7 @@ killed worker and, when it is started again, after a killed driver. A changed ru
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -32,10 +33,11 @@ from torch import Tensor, distributed
 from components.config.resolve import Plan, read_plan
 from components.errors import UserError
 from components.training.assemble import TrainingData, assemble, open_data, samples
+from components.training.checkpoints import checkpoint_names, newest_state, write_state
 from components.training.fit import Communicator, DivergedError, Record, State, fit
 from components.workspace.processes import MISTAKE, abandon
 
-STATE = "state.pt"
+SNAPSHOT = "checkpoint_manager_snapshot.json"  # Ray Train's own list of a run's checkpoints
 PROGRESS_INTERVAL = 1.0  # seconds between two reports of progress within an epoch
 REACHABLE = 10.0  # seconds in which a cluster's address must answer
 WATCH_INTERVAL = 0.05  # seconds between two looks at Ray's own processes: Ray looks less often
@@ -192,8 +194,10 @@ def train(
     model.counter.load_pretrained()
     samples(plan, seed, data, model.stride)
     filesystem, root = open_filesystem(storage)
+    _drop_unreadable_snapshot(filesystem, f"{root}/{name}")
+    newest_state(filesystem, f"{root}/{name}")  # for its warnings: those of the workers do not come here
     with cluster(), _listening(on_progress) as (queue, mistakes):
-        result = _Trainer(
+        _Trainer(
             train_loop_per_worker,
             train_loop_config={
                 "plan": plan.plain(),
@@ -201,6 +205,7 @@ def train(
                 "root": Path.cwd(),
                 "prepared": data.prepared_folder.resolve(),
                 "maps": data.maps_folder.resolve(),
+                "storage": (filesystem, f"{root}/{name}"),
                 "queue": queue,
             },
             scaling_config=_scaling(plan.training.workers),
@@ -214,9 +219,28 @@ def train(
         ).fit()
     if mistakes:
         raise UserError(mistakes[0])
-    assert result.checkpoint is not None
-    saved = read_state(result.checkpoint)
+    saved = newest_state(filesystem, f"{root}/{name}")
+    assert saved is not None
     return saved["state"], str(saved["started_from"])
+
+
+def _drop_unreadable_snapshot(filesystem: fs.FileSystem, folder: str) -> None:
+    """Remove Ray's list of a run's checkpoints where it is cut off or names one that is lost: Ray would refuse to go
+    on. The workers look for the newest whole checkpoint themselves."""
+    path = f"{folder}/{SNAPSHOT}"
+    try:
+        with filesystem.open_input_stream(path) as file:
+            listed = [each["checkpoint_dir_name"] for each in json.loads(file.readall())["checkpoint_results"]]
+    except FileNotFoundError:
+        return
+    except (ValueError, KeyError):
+        log.warning("warning: %s is damaged: going on without it", path)
+    else:
+        lost = sorted(set(listed) - set(checkpoint_names(filesystem, folder)))
+        if not lost:
+            return
+        log.warning("warning: %s: %s is lost: going on from another checkpoint", folder, ", ".join(lost))
+    filesystem.delete_file(path)
 
 
 def forget(storage: str, name: str) -> None:
@@ -258,17 +282,16 @@ def train_loop_per_worker(config: dict[str, Any]) -> None:
     plan, seed, queue = read_plan(config["plan"], "plan"), config["seed"], config["queue"]
     torch.set_num_threads(max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1))))
     model = assemble(plan, seed)
-    latest = ray.train.get_checkpoint()
-    saved: dict[str, Any] = (
-        read_state(latest) if latest else {"state": None, "started_from": model.counter.load_pretrained()}
-    )
+    saved = newest_state(*config["storage"])
+    if saved is None:
+        saved = {"state": None, "started_from": model.counter.load_pretrained()}
     communicator = RayCommunicator()
 
     def report(record: Record, state: State) -> None:
         with tempfile.TemporaryDirectory() as folder:
             checkpoint = None
             if communicator.rank == 0:
-                torch.save(saved | {"state": state}, Path(folder) / STATE)
+                write_state(saved | {"state": state}, Path(folder))
                 checkpoint = Checkpoint.from_directory(folder)
                 queue.put((record["epoch"], record))
             ray.train.report({"epoch": record["epoch"]}, checkpoint=checkpoint)
@@ -296,12 +319,6 @@ def train_loop_per_worker(config: dict[str, Any]) -> None:
         )
     except DivergedError as mistake:  # on every worker, and after every restart again: reported once, not retried
         queue.put((None, str(mistake)))
-
-
-def read_state(checkpoint: Any) -> dict[str, Any]:
-    with checkpoint.as_directory() as folder:
-        state: dict[str, Any] = torch.load(Path(folder) / STATE, map_location="cpu", weights_only=True)
-    return state
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import math
 import os
 import tempfile
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,8 +31,9 @@ from components.config.resolve import Plan, read_plan
 from components.config.search import Dimension, Search
 from components.errors import UserError
 from components.training.assemble import TrainingData, assemble, open_data, samples
+from components.training.checkpoints import newest_state, write_state
 from components.training.fit import DivergedError, Record, State, fit
-from components.training.ray_train import STATE, cluster, open_filesystem, read_state, share_of_cpus
+from components.training.ray_train import cluster, open_filesystem, share_of_cpus
 from components.workspace.layout import SearchPaths
 
 HISTORY = "history.json"  # in a trial's checkpoint: the (epoch, val_mae) so far
@@ -123,24 +125,32 @@ def run_trial(values: dict[str, Any], *, plan: dict[str, Any], options: Search, 
     mine = read_plan(plan, "plan").with_values(values | epochs, "searches")
     torch.set_num_threads(max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1))))
     model = assemble(mine, options.seed)
-    latest = tune.get_checkpoint()
-    if latest is None:
+    saved = _last_state(tune.get_checkpoint())
+    if saved is None:
         model.counter.load_pretrained()
 
     def report(record: Record, state: State) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            torch.save({"state": state}, Path(folder) / STATE)
+            write_state({"state": state}, Path(folder))
             history = [(each["epoch"], each["val_mae"]) for each in state["history"]]
             (Path(folder) / HISTORY).write_text(json.dumps(history))
             tune.report({key: record[key] for key in MEASURED}, checkpoint=tune.Checkpoint.from_directory(folder))
 
     training, validation = samples(mine, options.seed, open_data(folders["prepared"], folders["maps"]), model.stride)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
-    state = read_state(latest)["state"] if latest else None
     try:
-        fit(model, training, validation, mine.training, report=report, state=state)
+        fit(model, training, validation, mine.training, report=report, state=saved and saved["state"])
     except DivergedError as mistake:  # an exception would be taken for a lost worker, and the trial retried
         tune.report(dict.fromkeys(MEASURED, math.nan) | {"epoch": options.epochs, "error": str(mistake)})
+
+
+def _last_state(checkpoint: tune.Checkpoint | None) -> dict[str, Any] | None:
+    """What a trial goes on from: its last checkpoint, or one before it where that is damaged."""
+    if checkpoint is None:
+        return None
+    folder, _, name = checkpoint.path.rpartition("/")
+    assert checkpoint.filesystem is not None
+    return newest_state(checkpoint.filesystem, folder, not_after=name)
 
 
 class _Scheduler(ASHAScheduler):
@@ -148,13 +158,19 @@ class _Scheduler(ASHAScheduler):
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         super().on_trial_add(tune_controller, trial)
-        if trial.checkpoint is not None:
-            checkpoint = trial.checkpoint
-            assert checkpoint.filesystem is not None
-            with checkpoint.filesystem.open_input_stream(f"{checkpoint.path}/{HISTORY}") as file:
-                history = json.loads(file.read())
-            for epoch, val_mae in history:
-                self._trial_info[trial.trial_id].on_result(trial, epoch, self._metric_op * val_mae)
+        for epoch, val_mae in _reported(trial):
+            self._trial_info[trial.trial_id].on_result(trial, epoch, self._metric_op * val_mae)
+
+
+def _reported(trial: Trial) -> list[tuple[float, float]]:
+    """The (epoch, val_mae) that a trial reported before its last checkpoint, and in it."""
+    if trial.checkpoint is None:
+        return []
+    with suppress(FileNotFoundError, ValueError):  # a damaged checkpoint: the trial reports these epochs once more
+        assert trial.checkpoint.filesystem is not None
+        with trial.checkpoint.filesystem.open_input_stream(f"{trial.checkpoint.path}/{HISTORY}") as file:
+            return [(float(epoch), float(val_mae)) for epoch, val_mae in json.loads(file.readall())]
+    return []
 
 
 class _TrialLog(tune.Callback):

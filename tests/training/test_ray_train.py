@@ -19,7 +19,7 @@ import torch
 from components.config.resolve import Plan
 from components.errors import UserError
 from components.evaluation.score import score
-from components.training import ray_train
+from components.training import checkpoints, ray_train
 from components.training.assemble import assemble, open_data, samples
 from components.training.fit import fit
 from tests import crowds
@@ -99,7 +99,7 @@ DRIVER = """
 import json, sys
 from pathlib import Path
 from components.config.resolve import read_plan
-from components.training import ray_train
+from components.training import checkpoints, ray_train
 from components.training.assemble import open_data
 plan, data = read_plan(json.loads(sys.argv[1]), "plan"), open_data(Path(sys.argv[2]), Path(sys.argv[3]))
 show = lambda epochs, record: print(record["epoch"], flush=True) if record else None
@@ -150,7 +150,7 @@ def test_a_finished_run_is_only_read_until_it_is_forgotten_also_on_s3(made, s3) 
     plan, epochs = crowds.plan(epochs=1), []
     heard = lambda done, record: epochs.append(record) if record else None  # noqa: E731
     first = trained(plan, made, "s3://crowds/training", heard)
-    assert any(key.startswith("training/run/") and key.endswith(ray_train.STATE) for key in keys(s3))
+    assert any(key.startswith("training/run/") and key.endswith(checkpoints.STATE) for key in keys(s3))
     assert_same(trained(plan, made, "s3://crowds/training", heard), first)
     assert len(epochs) == 1
     ray_train.forget("s3://crowds/training", "run")

@@ -97,7 +97,7 @@ def test_an_interrupted_search_ends_as_one_that_was_not(made, undisturbed, tmp_p
                 assert driver.poll() is None
             os.kill(driver.pid, number)
         assert driver.returncode == -number  # Ctrl-C is Python's own: a search that it cut off is not a finished one
-    killer = threading.Thread(target=kill_a_worker, daemon=True)
+    killer = threading.Thread(target=kill_a_worker, args=(tmp_path,), daemon=True)
     killer.start()
     trials = searched(made, tmp_path)
     killer.join()
@@ -105,15 +105,13 @@ def test_an_interrupted_search_ends_as_one_that_was_not(made, undisturbed, tmp_p
     assert set(logged(tmp_path)) == set(logged(undisturbed[0]))
 
 
-def kill_a_worker() -> None:
-    """Kill the next worker of a trial of this process's cluster."""
-    while not (found := [each for each in children() if each.name().startswith("ray::ImplicitFunc")]):
+def kill_a_worker(storage: Path) -> None:
+    """Kill the worker of the third trial once that has reported, in this process's cluster."""
+    while not list(storage.glob("search/run_trial_*_3_*/checkpoint_000000")):
         time.sleep(0.1)
-    found[0].kill()
-
-
-def children() -> list[psutil.Process]:
-    return [each for each in psutil.Process().children(recursive=True) if each.is_running()]
+    below = [each for each in psutil.Process().children(recursive=True) if each.is_running()]
+    [worker] = [each for each in below if each.name().startswith("ray::ImplicitFunc")]
+    worker.kill()
 
 
 def test_keys_that_the_experiment_does_not_have_are_named(made, tmp_path) -> None:
