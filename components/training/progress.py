@@ -25,7 +25,7 @@ class EpochProgress:
     """The epochs of one run: a bar on a terminal, a line for each epoch elsewhere, and alarms when they come."""
 
     def __init__(self, title: str, total: int) -> None:
-        self.title, self.total = title, total
+        self.title, self.total, self.halved = title, total, False
 
     def __enter__(self) -> EpochProgress:
         self.bar = tqdm(total=self.total, desc=self.title, disable=not sys.stderr.isatty(), bar_format=BAR)
@@ -46,6 +46,11 @@ class EpochProgress:
             return
         for alarm in alarms(record):
             log.warning("%s: epoch %.0f: warning: %s", self.title, epochs, alarm)
+        if skipped := record.get("skipped_steps"):
+            log.warning("%s: epoch %.0f: warning: %.0f steps were skipped: not finite", self.title, epochs, skipped)
+        if "learning_rate_factor" in record and not self.halved:
+            self.halved = True
+            log.warning("%s: epoch %.0f: warning: done again at half the learning rates", self.title, epochs)
         line = ", ".join(f"{name} {record[name]:.4g}" for name in ("loss", "val_mae", "val_rmse") if name in record)
         self.bar.set_postfix_str(line)
         level = logging.INFO if self.bar.disable else logging.DEBUG  # a bar shows it already

@@ -24,7 +24,7 @@ import ray
 import ray.train
 import torch
 from pyarrow import fs
-from ray.exceptions import AuthenticationError
+from ray.exceptions import AuthenticationError, RayActorError, RayError
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer, get_device
 from ray.util.queue import Queue
@@ -35,6 +35,7 @@ from components.errors import UserError
 from components.training.assemble import TrainingData, assemble, open_data, samples
 from components.training.checkpoints import checkpoint_names, newest_state, write_state
 from components.training.fit import Communicator, DivergedError, Record, State, fit
+from components.workspace.layout import diverged_batch
 from components.workspace.processes import MISTAKE, abandon
 
 SNAPSHOT = "checkpoint_manager_snapshot.json"  # Ray Train's own list of a run's checkpoints
@@ -194,9 +195,10 @@ def train(
     model.counter.load_pretrained()
     samples(plan, seed, data, model.stride)
     filesystem, root = open_filesystem(storage)
-    _drop_unreadable_snapshot(filesystem, f"{root}/{name}")
-    newest_state(filesystem, f"{root}/{name}")  # for its warnings: those of the workers do not come here
-    with cluster(), _listening(on_progress) as (queue, mistakes):
+    with _explaining(storage):
+        _drop_unreadable_snapshot(filesystem, f"{root}/{name}")
+        newest_state(filesystem, f"{root}/{name}")  # for its warnings: those of the workers do not come here
+    with cluster(), _explaining(storage), _listening(on_progress) as (queue, mistakes):
         _Trainer(
             train_loop_per_worker,
             train_loop_config={
@@ -218,8 +220,9 @@ def train(
             ),
         ).fit()
     if mistakes:
-        raise UserError(mistakes[0])
-    saved = newest_state(filesystem, f"{root}/{name}")
+        raise UserError(_save_batches(name, mistakes))
+    with _explaining(storage):
+        saved = newest_state(filesystem, f"{root}/{name}")
     assert saved is not None
     return saved["state"], str(saved["started_from"])
 
@@ -243,10 +246,58 @@ def _drop_unreadable_snapshot(filesystem: fs.FileSystem, folder: str) -> None:
     filesystem.delete_file(path)
 
 
+def _save_batches(run: str, mistakes: list[DivergedError]) -> str:
+    """Write what the workers of a run that diverged trained on; returns what the user reads."""
+    files = []
+    for rank, mistake in enumerate(mistakes):
+        if mistake.batch is not None:
+            files.append(diverged_batch(run, rank))
+            files[-1].parent.mkdir(parents=True, exist_ok=True)
+            torch.save(mistake.batch, files[-1])
+    return f"{mistakes[0]}" + (f"; the last batch is in {', '.join(map(str, files))}" if files else "")
+
+
+@contextmanager
+def _explaining(storage: str) -> Iterator[None]:
+    """Raise UserError for what `explain_failure` explains."""
+    try:
+        yield
+    except (RayError, ray.train.TrainingFailedError, OSError) as error:
+        if (text := explain_failure(error, storage)) is None:
+            raise
+        raise UserError(text) from error
+
+
+def explain_failure(error: BaseException, storage: str) -> str | None:
+    """What a user reads of a storage that refused, or of processes that Ray lost; None for any other failure."""
+    for cause in _causes(error):
+        if isinstance(cause, OSError) and cause.errno is None and "://" in storage:  # pyarrow's, with a text alone
+            return (
+                f"DOTFIELD_STORAGE={storage}: {str(cause).splitlines()[0]}; mend that, then give the same command "
+                "again: it goes on from the last epoch that was kept"
+            )
+        if isinstance(cause, RayActorError):
+            text = str(cause).strip().splitlines()[0]
+            return f"Ray lost a process of this training ({text}); the same command goes on from the last epoch"
+    return None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error of Ray, and all that it says of what caused it."""
+    if error is None:
+        return
+    yield error
+    inner = [getattr(error, name, None) for name in ("controller_failure", "_base_exc", "cause", "__cause__")]
+    for cause in [*inner, *getattr(error, "worker_failures", {}).values()]:
+        if isinstance(cause, BaseException):
+            yield from _causes(cause)
+
+
 def forget(storage: str, name: str) -> None:
     """Remove the state of what has ended: its results are elsewhere by now."""
     filesystem, root = open_filesystem(storage)
-    filesystem.delete_dir(f"{root}/{name}")
+    with _explaining(storage):
+        filesystem.delete_dir(f"{root}/{name}")
 
 
 def open_filesystem(storage: str) -> tuple[fs.FileSystem, str]:
@@ -317,19 +368,25 @@ def train_loop_per_worker(config: dict[str, Any]) -> None:
             communicator=communicator,
             on_progress=on_progress,
         )
-    except DivergedError as mistake:  # on every worker, and after every restart again: reported once, not retried
-        queue.put((None, str(mistake)))
+    except DivergedError as mistake:  # on every worker, and after every restart again: reported, not retried
+        mistakes = communicator.all_gather([(str(mistake), mistake.batch)])
+        if communicator.rank == 0:
+            queue.put((None, mistakes))
 
 
 @contextmanager
-def _listening(on_progress: OnProgress) -> Iterator[tuple[Queue, list[str]]]:
-    """A queue on the cluster whose messages reach `on_progress` here, and the mistakes that workers sent through it."""
-    queue, mistakes = Queue(actor_options={"num_cpus": 0}), []
+def _listening(on_progress: OnProgress) -> Iterator[tuple[Queue, list[DivergedError]]]:
+    """A queue on the cluster whose messages reach `on_progress` here, and the mistakes of the workers, by rank, that
+    were sent through it."""
+    queue, mistakes = Queue(actor_options={"num_cpus": 0}), list[DivergedError]()
 
     def listen() -> None:
         while (message := queue.get()) is not None:
             epochs, content = message
-            mistakes.append(content) if epochs is None else on_progress(epochs, content)
+            if epochs is not None:
+                on_progress(epochs, content)
+            else:
+                mistakes[:] = [DivergedError(*each) for each in content]
 
     thread = threading.Thread(target=listen, daemon=True)
     thread.start()

@@ -13,6 +13,11 @@ DEMO = "demo"  # the study whose pipeline is the dvc.yaml at the root
 STUDY_FILE = "study.yaml"
 
 
+def diverged_batch(run: str, rank: int) -> Path:
+    """The images (B, 3, H, W) uint8, and their numbers, that a worker saw when a run diverged: for torch.load."""
+    return STATE / "diverged" / f"{run}-{rank}.pt"
+
+
 @dataclass(frozen=True)
 class PreparedPaths:
     """One prepared data set. `images` and `regions` are packs; the two reports hold the same."""
