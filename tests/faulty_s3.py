@@ -33,18 +33,29 @@ class _Handler(BaseHTTPRequestHandler):
     server: Proxy
 
     def do_any(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = self._body()
         if self.server.refused(self.command, self.path):
             self.server.refusals += 1
             self._answer(403, {"Content-Type": "application/xml"}, DENIED)
             return
         upstream = http.client.HTTPConnection(self.server.server_netloc, timeout=60)
-        upstream.request(self.command, self.path, body, dict(self.headers))
+        passed = {name: value for name, value in self.headers.items() if name.lower() != "transfer-encoding"}
+        upstream.request(self.command, self.path, body, passed)
         answer = upstream.getresponse()
         self._answer(answer.status, dict(answer.getheaders()), answer.read())
         upstream.close()
 
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = do_any  # noqa: N815 - names that http.server looks for
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = b""
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
 
     def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
         self.send_response_only(status)
