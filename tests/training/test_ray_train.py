@@ -70,10 +70,10 @@ def assert_same(first: dict, second: dict) -> None:
         assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
 
 
-def workers() -> list[psutil.Process]:
+def workers(name: str = "ray::RayTrainW") -> list[psutil.Process]:
     """Of this test's own cluster: another one may train on the same machine."""
     below = psutil.Process().children(recursive=True)
-    return [process for process in below if process.is_running() and process.name().startswith("ray::RayTrainW")]
+    return [process for process in below if process.is_running() and process.name().startswith(name)]
 
 
 @pytest.mark.usefixtures("ray_cluster")
@@ -92,6 +92,22 @@ def test_a_run_goes_on_after_its_worker_was_killed_and_ends_bit_for_bit_the_same
     assert killed
     assert sorted(set(epochs)) == list(range(1, 13))
     assert epochs.count(1) == 1  # it went on from a later epoch than the first
+    assert_same(state, plain(plan, made))
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_the_loss_of_rays_controller_is_one_line_and_the_run_goes_on(made, tmp_path) -> None:
+    plan, epochs = crowds.plan(epochs=8), []
+
+    def kill_controller(done: float, record: dict | None) -> None:
+        if record and record["epoch"] == 3:
+            for process in workers("ray::TrainContr"):
+                process.kill()
+
+    with pytest.raises(UserError, match=r"^Ray lost a process of this training \(.*\); the same command goes on"):
+        trained(plan, made, tmp_path, kill_controller)
+    state = trained(plan, made, tmp_path, lambda done, record: epochs.append(record["epoch"]) if record else None)
+    assert epochs[0] > 1
     assert_same(state, plain(plan, made))
 
 

@@ -81,8 +81,10 @@ def test_trials_are_drawn_from_the_space_and_a_finished_search_is_only_read(made
 DRIVER = """
 import sys
 from pathlib import Path
+from components.workspace.processes import call, end_soon_after_signals
 from tests.training.test_ray_tune import searched
-searched((Path(sys.argv[1]), Path(sys.argv[2])), Path(sys.argv[3]))
+end_soon_after_signals("search")
+call("search", lambda: searched((Path(sys.argv[1]), Path(sys.argv[2])), Path(sys.argv[3])))
 """
 
 
@@ -90,13 +92,14 @@ searched((Path(sys.argv[1]), Path(sys.argv[2])), Path(sys.argv[3]))
 def test_an_interrupted_search_ends_as_one_that_was_not(made, undisturbed, tmp_path) -> None:
     """By Ctrl-C, by a kill, and then by the loss of a trial's worker: the same values, epochs, errors and log."""
     command = [sys.executable, "-c", DRIVER, *map(str, made), str(tmp_path)]
-    for ended, number in enumerate((signal.SIGINT, signal.SIGKILL), 1):
+    for ended, (number, code) in enumerate(((signal.SIGINT, 130), (signal.SIGKILL, -9)), 1):
         with subprocess.Popen(command, cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL) as driver:
             while len(logged(tmp_path)) < ended:
                 time.sleep(0.1)
                 assert driver.poll() is None
             os.kill(driver.pid, number)
-        assert driver.returncode == -number  # Ctrl-C is Python's own: a search that it cut off is not a finished one
+            driver.wait(timeout=30)
+        assert driver.returncode == code  # a search that Ctrl-C cut off is not a finished one
     killer = threading.Thread(target=kill_a_worker, args=(tmp_path,), daemon=True)
     killer.start()
     trials = searched(made, tmp_path)
