@@ -159,7 +159,7 @@ class _Scheduler(ASHAScheduler):
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         super().on_trial_add(tune_controller, trial)
         for epoch, val_mae in _reported(trial):
-            self._trial_info[trial.trial_id].on_result(trial, epoch, self._metric_op * val_mae)
+            self._trial_info[trial.trial_id].on_result(trial, epoch, -val_mae)  # it maximises
 
 
 def _reported(trial: Trial) -> list[tuple[float, float]]:
