@@ -70,9 +70,9 @@ def assert_same(first: dict, second: dict) -> None:
         assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
 
 
-def workers(name: str = "ray::RayTrainW") -> list[psutil.Process]:
-    """Of this test's own cluster: another one may train on the same machine."""
-    below = psutil.Process().children(recursive=True)
+def workers(driver: int | None = None, name: str = "ray::RayTrainW") -> list[psutil.Process]:
+    """Of a driver's own cluster: another one may train on the same machine."""
+    below = psutil.Process(driver).children(recursive=True)
     return [process for process in below if process.is_running() and process.name().startswith(name)]
 
 
@@ -95,52 +95,57 @@ def test_a_run_goes_on_after_its_worker_was_killed_and_ends_bit_for_bit_the_same
     assert_same(state, plain(plan, made))
 
 
-@pytest.mark.usefixtures("ray_cluster")
-def test_the_loss_of_rays_controller_is_one_line_and_the_run_goes_on(made, tmp_path) -> None:
-    plan, epochs = crowds.plan(epochs=8), []
-
-    def kill_controller(done: float, record: dict | None) -> None:
-        if record and record["epoch"] == 3:
-            for process in workers("ray::TrainContr"):
-                process.kill()
-
-    with pytest.raises(UserError, match=r"^Ray lost a process of this training \(.*\); the same command goes on"):
-        trained(plan, made, tmp_path, kill_controller)
-    state = trained(plan, made, tmp_path, lambda done, record: epochs.append(record["epoch"]) if record else None)
-    assert epochs[0] > 1
-    assert_same(state, plain(plan, made))
-
-
 DRIVER = """
 import json, sys
 from pathlib import Path
 from components.config.resolve import read_plan
-from components.training import checkpoints, ray_train
+from components.training import ray_train
 from components.training.assemble import open_data
+from components.workspace.processes import call, end_soon_after_signals
 plan, data = read_plan(json.loads(sys.argv[1]), "plan"), open_data(Path(sys.argv[2]), Path(sys.argv[3]))
 show = lambda epochs, record: print(record["epoch"], flush=True) if record else None
-with ray_train.cluster():
-    ray_train.train(plan, 0, data, storage=sys.argv[4], name="run", on_progress=show)
+def train():
+    with ray_train.cluster():
+        ray_train.train(plan, 0, data, storage=sys.argv[4], name="run", on_progress=show)
+end_soon_after_signals("train")
+call("train", train)
 """
 
 
+def end(driver: int, how: int | str) -> None:
+    """End a driver by a signal, or kill a process of its cluster."""
+    if isinstance(how, int):
+        os.kill(driver, how)
+    else:
+        [process] = workers(driver, how)
+        process.kill()
+
+
 def test_a_run_goes_on_after_its_driver_was_ended(made, tmp_path) -> None:
-    """By Ctrl-C, and then again by a kill."""
-    plan, heard = crowds.plan(epochs=18), []
+    """By Ctrl-C, by the loss of Ray's controller, and then by a kill."""
+    plan, heard, errors = crowds.plan(epochs=18), [], tmp_path / "errors"
     command = [sys.executable, "-c", DRIVER, json.dumps(plan.plain()), *map(str, made), str(tmp_path)]
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
-    for number, last in ((signal.SIGINT, 4), (signal.SIGKILL, 10)):
-        with subprocess.Popen(command, cwd=ROOT, start_new_session=True, **streams) as driver:
+    for how, last, code in ((signal.SIGINT, 4, 130), ("ray::TrainContr", 8, 2), (signal.SIGKILL, 12, -9)):
+        with (
+            errors.open("a") as stderr,
+            subprocess.Popen(
+                command, cwd=ROOT, start_new_session=True, stdout=subprocess.PIPE, stderr=stderr, text=True
+            ) as driver,
+        ):
             assert driver.stdout
             for line in driver.stdout:
                 heard.append(int(line))
                 if heard[-1] == last:
-                    os.kill(driver.pid, number)
+                    end(driver.pid, how)
                     break
-        assert driver.returncode == -number  # of Ctrl-C, Python's own end: not 0, nor an exit without a word
+        assert driver.returncode == code
+    said = errors.read_text().splitlines()
+    assert "train: stopped; the same command goes on from here" in said
+    assert any(line.startswith("train: Ray lost a process of this training (") for line in said)
+    assert not any("Traceback" in line for line in said)
     with ray_train.cluster():
         state = trained(plan, made, tmp_path, lambda done, record: heard.append(record["epoch"]) if record else None)
-    assert heard.count(1) == 1  # it went on from a later epoch than the first, both times
+    assert heard.count(1) == 1  # it went on from a later epoch than the first, each time
     assert heard[-1] == 18
     assert_same(state, plain(plan, made))
 
