@@ -39,6 +39,7 @@ from components.workspace.layout import diverged_batch
 from components.workspace.processes import MISTAKE, abandon
 
 SNAPSHOT = "checkpoint_manager_snapshot.json"  # Ray Train's own list of a run's checkpoints
+FAILURES = 3  # times that workers may be lost, or fail to write a checkpoint, and are started again
 PROGRESS_INTERVAL = 1.0  # seconds between two reports of progress within an epoch
 REACHABLE = 10.0  # seconds in which a cluster's address must answer
 WATCH_INTERVAL = 0.05  # seconds between two looks at Ray's own processes: Ray looks less often
@@ -216,7 +217,7 @@ def train(
                 storage_path=root,
                 storage_filesystem=filesystem,
                 checkpoint_config=CheckpointConfig(num_to_keep=2),
-                failure_config=FailureConfig(max_failures=3),
+                failure_config=FailureConfig(max_failures=FAILURES),
             ),
         ).fit()
     if mistakes:

@@ -59,9 +59,10 @@ def test_a_storage_that_refuses_is_named_with_its_address_in_one_line(
 
 @pytest.mark.slow
 def test_a_training_goes_on_after_a_refusal_and_after_its_last_checkpoint_was_damaged(
-    refusing: Proxy, s3, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    refusing: Proxy, s3, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bit for bit. Every upload is refused once the second epoch is done."""
+    monkeypatch.setattr(ray_train, "FAILURES", 1)
     made, plan = crowds.write(tmp_path, SIZES, SPLITS), crowds.plan(epochs=4)
     with ray_train.cluster():
 
