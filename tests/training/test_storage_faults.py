@@ -61,13 +61,13 @@ def test_a_storage_that_refuses_is_named_with_its_address_in_one_line(
 def test_a_training_goes_on_after_a_refusal_and_after_its_last_checkpoint_was_damaged(
     refusing: Proxy, s3, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Bit for bit. Every upload is refused once the second epoch is done."""
+    """Bit for bit. Every upload is refused once the third epoch is done."""
     monkeypatch.setattr(ray_train, "FAILURES", 1)
-    made, plan = crowds.write(tmp_path, SIZES, SPLITS), crowds.plan(epochs=4)
+    made, plan = crowds.write(tmp_path, SIZES, SPLITS), crowds.plan(epochs=5)
     with ray_train.cluster():
 
         def refuse(done: float, record: dict | None) -> None:
-            if record and record["epoch"] == 2:
+            if record and record["epoch"] == 3:
                 refusing.refused = lambda method, path: method in ("PUT", "POST")
 
         with pytest.raises(UserError, match=rf"^DOTFIELD_STORAGE={STORAGE}: .*the same command again"):
