@@ -21,7 +21,7 @@ from dvc.repo import Repo
 
 from components.errors import UserError
 from components.workspace.dvc_output import is_from_dvc, is_hint
-from components.workspace.processes import end_tree, python_environment, wait_or_end
+from components.workspace.processes import end_tree, guard, python_environment, wait_or_end
 
 LAST_LINES = 30  # of a failed stage's output, kept for the error
 
@@ -118,6 +118,7 @@ class Runner:
                 start_new_session=True,
                 env=self._environment,
             )
+            guard(process.pid)
             self._running.add(process)
         return process
 

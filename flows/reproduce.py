@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 import click
+import psutil
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
@@ -24,7 +25,7 @@ from components.data import availability
 from components.errors import UserError
 from components.workspace import dvc_yaml
 from components.workspace.layout import DEMO, Layout
-from components.workspace.processes import exit_on_sigterm
+from components.workspace.processes import exit_on_sigterm, guard
 from flows import dvc
 from flows.naming import run_name
 
@@ -94,12 +95,14 @@ def show_tables(layout: Layout) -> None:
 
 def start_server() -> None:
     """Prefect's temporary server, unless PREFECT_API_URL names one, deaf to the Ctrl-C that reaches every process of a
-    terminal: it must outlive the flow, which tells it how it ended."""
+    terminal: it must outlive the flow, which tells it how it ended. It does not outlive a flow that is killed."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         get_client(sync_client=True)
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    for child in psutil.Process().children():
+        guard(child.pid)
 
 
 @click.command()

@@ -216,16 +216,18 @@ def test_run_finds_mistakes_before_anything_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_ending_run_ends_dvc(number: int, tmp_path: Path) -> None:
     folder = stand_in.repository(tmp_path, {"sleeper": {"cmd": "echo $$ > pid.tmp && mv pid.tmp pid && sleep 600"}})
     run = subprocess.Popen(["dotfield", "run", "demo"], cwd=folder, env=stand_in.ENVIRONMENT)
     try:
         dvc = psutil.Process(stand_in.pid(folder / "pid")).parent()
         assert dvc is not None
+        below = [dvc, *dvc.children(recursive=True)]
         run.send_signal(number)
         assert run.wait(timeout=60) != 0
-        assert not dvc.is_running()
+        _, left = psutil.wait_procs(below, timeout=30)  # a killed command's guard ends them
+        assert not left
     finally:
         for process in psutil.process_iter(["cwd"]):
             if process.info["cwd"] == str(folder):

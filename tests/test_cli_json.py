@@ -40,6 +40,9 @@ TYPED = {  # a line for each command, and a key that its document has
     "kinds": ("kinds counter mcnn", "kinds"),
     "new": ("new yard pictures", "source"),
     "count": ("count pictures/shot_1.jpg", "counts"),
+    "deployed": ("deployed", "current"),
+    "history": ("history", "entries"),
+    "remote": ("remote elsewhere", "remote"),
     "data check": ("data check pictures", "data_sets"),
     "data show": ("data show pictures --images 2", "sheets"),
 }
@@ -48,6 +51,8 @@ TYPED_ELSEWHERE = {  # they need runs, or a machine
     "compare": "tests/publish/test_comparison.py",
     "doctor": "tests/test_doctor.py",
     "export": "tests/export/test_command.py",
+    "inbox": "tests/inbox/test_command.py",
+    **dict.fromkeys(("deploy", "rollback", "gate"), "tests/test_deploying.py"),
 }
 NO_JSON = {"completion"}  # it prints a shell's script
 

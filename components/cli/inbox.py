@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
+
+from components.cli.output import json_option, print_json
 
 
 @click.command()
 @click.argument("settings", default="params/retrain.yaml", type=click.Path(path_type=Path))
 @click.option("--options", is_flag=True, help="List every option of the file SETTINGS, and read nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def inbox(settings: Path, options: bool, as_json: bool) -> None:
     """Say what became of the objects in the inbox of SETTINGS: those that were refused or wait, and why.
 
@@ -34,8 +35,7 @@ def inbox(settings: Path, options: bool, as_json: bool) -> None:
     seen, waiting = read_lines(paths.seen), read_lines(paths.waiting)
     refused = [line for line in seen if line["outcome"] == "refused"]
     if as_json:
-        contents = {"taken": len(seen) - len(refused), "refused": refused, "waiting": waiting}
-        click.echo(json.dumps(contents, indent=2))
+        print_json(taken=len(seen) - len(refused), refused=refused, waiting=waiting)
         return
     states = [("refused", line) for line in refused] + [("waits", line) for line in waiting]
     rows = [(state, _printable(line["name"]), _printable(line["reason"])) for state, line in states]

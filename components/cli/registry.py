@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from components.cli.output import json_option, print_json
+
 if TYPE_CHECKING:
     from components.gate.verdict import Verdict
     from components.runs.registry import Deployed, Entry, Registry
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 registry_option = click.option(
     "--registry", metavar="ADDRESS", help="A folder or s3:// address.  [default: DOTFIELD_REGISTRY, or registry/]"
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 HASH_SHOWN = 12  # hexadecimal digits
 WHY_SHOWN = 120  # letters; all of them with --json
 
@@ -44,7 +44,7 @@ def deployed(registry: str | None, as_json: bool) -> None:
     both = {"current": opened.current(), "previous": opened.previous()}
     if as_json:
         places = {name: None if place is None else place._asdict() for name, place in both.items()}
-        click.echo(json.dumps({"registry": opened.address} | places, indent=2, default=str))
+        print_json(registry=opened.address, **places)
     elif both["current"] is None:
         click.echo(f"{opened.address}: no counter is in use; deploy one with `dotfield deploy RUN --reason TEXT`")
     else:
@@ -101,7 +101,7 @@ def history(html: Path | None, registry: str | None, as_json: bool) -> None:
     if html:
         write_page(entries, opened.address, html)
     if as_json:
-        click.echo(json.dumps([entry.model_dump(mode="json") for entry in entries], indent=2))
+        print_json(entries=[entry.model_dump(mode="json") for entry in entries])
         return
     rows = tuple(
         (str(entry.number), f"{entry.time:%Y-%m-%d %H:%M}", entry.action, _hash(entry.current), *_words(entry.decision))
@@ -131,7 +131,10 @@ def gate(candidate: str, policy: Path | None, against: str | None, registry: str
     used = None if against else opened.current()
     current = find_weights(against) if against else None if used is None else opened.weights(used.counter)
     verdict = judge(find_weights(candidate), current, options, opened, str(policy or GATE))
-    click.echo(json.dumps(verdict.as_json(), indent=2) if as_json else _verdict(verdict))
+    if as_json:
+        print_json(**verdict.as_json())
+    else:
+        click.echo(_verdict(verdict))
     sys.exit(EXIT_CODES[verdict.outcome])
 
 
@@ -156,7 +159,7 @@ def _number(value: float | None) -> str:
 
 def _show(entry: Entry, as_json: bool) -> None:
     if as_json:
-        click.echo(entry.model_dump_json(indent=2))
+        print_json(**entry.model_dump(mode="json"))
     else:
         about = _about(entry.metadata)
         click.echo(f"{entry.action} {entry.number}: {_hash(entry.current)} is in use ({about})")

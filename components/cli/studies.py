@@ -245,7 +245,7 @@ def _repro(layout: Layout, as_json: bool) -> str:
 
 def _dvc(*words: str, on_line: Callable[[str], None] | None = None) -> int:
     """Run DVC; whatever ends this process ends DVC. `on_line` gets each line of its standard output, as it comes."""
-    from components.workspace.processes import INTERRUPTED, python_environment, wait_or_end
+    from components.workspace.processes import INTERRUPTED, guard, python_environment, wait_or_end
 
     with subprocess.Popen(
         [sys.executable, "-m", "dvc", *words],
@@ -254,6 +254,7 @@ def _dvc(*words: str, on_line: Callable[[str], None] | None = None) -> int:
         errors="replace",
         env=python_environment() | {"PYTHONUNBUFFERED": "1"},
     ) as process:
+        guard(process.pid)
         try:
             return wait_or_end(process, on_line)
         except KeyboardInterrupt:  # click would print "Aborted!"

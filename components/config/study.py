@@ -124,6 +124,12 @@ class Training(Options):
     validate_every: int = Field(1, ge=1, description="epochs between two looks at the validation images")
     workers: int = Field(1, ge=1, description="Ray Train workers; the order of the samples does not depend on it")
     stop_on_alarm: bool = Field(False, description="a collapse alarm ends the run; else it is a warning")
+    max_skipped: int = Field(
+        5,
+        ge=0,
+        description="steps in a row with a loss or gradient that is not finite, which are skipped; after more, "
+        "training goes back to the last epoch at half the learning rates; the second time it stops",
+    )
 
 
 class Averaging(Options):

@@ -34,6 +34,7 @@ class EpochProgress:
     def __init__(self, title: str, total: int, loggers: Sequence[Logger] = ()) -> None:
         self.title, self.total, self.loggers = title, total, loggers
         self.last, self.smallest = -1, float("inf")
+        self.halved = False
 
     def __enter__(self) -> EpochProgress:
         self.live = sys.stderr.isatty()
@@ -67,6 +68,11 @@ class EpochProgress:
         self.last = int(epochs)
         for alarm in alarms(record):
             log.warning("%s: epoch %.0f: warning: %s", self.title, epochs, alarm)
+        if skipped := record.get("skipped_steps"):
+            log.warning("%s: epoch %.0f: warning: %.0f steps were skipped: not finite", self.title, epochs, skipped)
+        if "learning_rate_factor" in record and not self.halved:
+            self.halved = True
+            log.warning("%s: epoch %.0f: warning: done again at half the learning rates", self.title, epochs)
         line = ", ".join(f"{name} {record[name]:.4g}" for name in ("loss", "val_mae", "val_rmse") if name in record)
         values = (self.title, epochs, self.total, line, record["seconds"])
         log.info("%s: epoch %.0f of %d: %s, %.1f s", *values, extra={IN_TABLE: True})

@@ -24,6 +24,11 @@ CACHED_COUNTERS = STATE / "counters"  # those of a registry on S3, by hash
 GATE = PARAMS / "gate.yaml"  # when a counter is good enough to be deployed
 
 
+def diverged_batch(run: str, rank: int) -> Path:
+    """The images (B, 3, H, W) uint8, and their numbers, that a worker saw when a run diverged: for torch.load."""
+    return STATE / "diverged" / f"{run}-{rank}.pt"
+
+
 @dataclass(frozen=True)
 class PreparedPaths:
     """One prepared data set. `images` and `regions` are packs; the two reports hold the same."""

@@ -108,7 +108,9 @@ def test_independent_stages_run_side_by_side(tmp_path: Path, served: dict[str, s
     assert [json.loads((folder / name).read_text()) for name in ("a", "b")] == [{"CPU": half}] * 2
 
 
-@pytest.mark.parametrize(("number", "where"), [(signal.SIGINT, "serverless"), (signal.SIGTERM, "served")])
+@pytest.mark.parametrize(
+    ("number", "where"), [(signal.SIGINT, "serverless"), (signal.SIGTERM, "served"), (signal.SIGKILL, "serverless")]
+)
 def test_a_signal_ends_every_process_of_the_flow(
     number: int, where: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -117,7 +119,10 @@ def test_a_signal_ends_every_process_of_the_flow(
         stand_in.pid(folder / "pid")
         processes = psutil.Process(flow.pid).children(recursive=True)
         assert len(processes) >= (3 if where == "served" else 4), "DVC, a shell, sleep, and the temporary server"
-        os.killpg(flow.pid, number)  # as a terminal does
+        if number == signal.SIGKILL:
+            flow.kill()
+        else:
+            os.killpg(flow.pid, number)  # as a terminal does
         assert flow.wait(timeout=60) != 0
         _, left = psutil.wait_procs(processes, timeout=30)
         assert not left

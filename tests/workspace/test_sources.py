@@ -34,6 +34,7 @@ CHANGES_NO_NUMBER = {
     "runs.folder": "how a run is stored; where that is what a stage writes or reads it is listed",
     "density_maps.learned.generated": "the figures look into generators; what these make is listed for training",
     "runs.provenance": "what a run's record says of it, and under what name it is resumed",
+    "training.checkpoints": "where an interrupted run goes on from",
     "training.loggers": "write curves for other tools",
     "training.progress": "what is shown meanwhile, and what a record says of it",
     "workspace.dvc_yaml": "writes dvc.yaml",
