@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -13,9 +13,7 @@ import click
 
 if TYPE_CHECKING:
     from components.gate.verdict import Verdict
-    from components.runs.registry import Deployed, Entry
-
-Command = Callable[..., None]
+    from components.runs.registry import Deployed, Entry, Registry
 
 registry_option = click.option(
     "--registry", metavar="ADDRESS", help="A folder or s3:// address.  [default: DOTFIELD_REGISTRY, or registry/]"
@@ -24,14 +22,23 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 HASH_SHOWN = 12
 
 
+def open_registry(address: str | None) -> Registry:
+    """The registry at an address that was given, or the usual one. What it warns of goes to standard error."""
+    from components.runs.registry import Registry, registry_address
+
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.StreamHandler):
+            handler.setStream(sys.stderr)
+    return Registry(registry_address(address))
+
+
 @click.command()
 @registry_option
 @json_option
 def deployed(registry: str | None, as_json: bool) -> None:
     """Say which counter is in use, and which one was before."""
-    from components.runs.registry import Registry, registry_address
 
-    opened = Registry(registry_address(registry))
+    opened = open_registry(registry)
     both = {"current": opened.current(), "previous": opened.previous()}
     if as_json:
         places = {name: None if place is None else place._asdict() for name, place in both.items()}
@@ -55,9 +62,8 @@ def deploy(run: str, reason: str, registry: str | None, as_json: bool) -> None:
     card, as `dotfield export` does, and counted with before it is kept."""
     from components.export.export import export
     from components.runs.find import find_weights
-    from components.runs.registry import Registry, registry_address
 
-    opened, source = Registry(registry_address(registry)), find_weights(run)
+    opened, source = open_registry(registry), find_weights(run)
     used = opened.current()
     with TemporaryDirectory() as folder:
         file = Path(folder) / "counter.safetensors"
@@ -75,9 +81,8 @@ def deploy(run: str, reason: str, registry: str | None, as_json: bool) -> None:
 @json_option
 def rollback(reason: str, registry: str | None, as_json: bool) -> None:
     """Put the previous counter in use again."""
-    from components.runs.registry import Registry, registry_address
 
-    _show(Registry(registry_address(registry)).rollback(reason), as_json)
+    _show(open_registry(registry).rollback(reason), as_json)
 
 
 @click.command()
@@ -88,9 +93,8 @@ def history(html: Path | None, registry: str | None, as_json: bool) -> None:
     """List every decision of the registry, the oldest first."""
     from components.publish.history import write_page
     from components.publish.tables import Table, plain
-    from components.runs.registry import Registry, registry_address
 
-    opened = Registry(registry_address(registry))
+    opened = open_registry(registry)
     entries = opened.history()
     if html:
         write_page(entries, opened.address, html)
@@ -119,10 +123,9 @@ def gate(candidate: str, policy: Path | None, against: str | None, registry: str
     from components.gate.policy import read_policy
     from components.gate.verdict import EXIT_CODES
     from components.runs.find import find_weights
-    from components.runs.registry import Registry, registry_address
     from components.workspace.layout import GATE
 
-    options, opened = read_policy(policy or GATE), Registry(registry_address(registry))
+    options, opened = read_policy(policy or GATE), open_registry(registry)
     used = None if against else opened.current()
     current = find_weights(against) if against else None if used is None else opened.weights(used.counter)
     verdict = judge(find_weights(candidate), current, options, opened, str(policy or GATE))

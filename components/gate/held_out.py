@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 
 import numpy as np
+from tqdm import tqdm
 
 from components.config.study import DatasetEntry
 from components.crowd import Problem
@@ -20,7 +21,6 @@ from components.evaluation.score import EvalImage, Score, score_image
 from components.evaluation.scores import Scores, stack_scores
 from components.gate.policy import HeldOut
 from components.runs.predictor import Predictor
-from components.workspace.progress import progress
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def measure(held_out: HeldOut, candidate: Predictor, current: Predictor | None, 
     dataset = open_dataset(DatasetEntry(source=held_out.source), f"{where}: held_out.source")
     predictors = [candidate] if current is None else [candidate, current]
     problems: list[Problem] = []
-    images = progress(prepare_images(dataset, None, problems), "held-out images", len(dataset), "images")
+    images = tqdm(prepare_images(dataset, None, problems), "held-out", len(dataset), unit=" images", disable=None)
     step = max(1, len(dataset) // shown)
     scored: list[list[Score]] = [[] for _ in predictors]
     cameras: list[str] = []
@@ -99,7 +99,7 @@ def _score(image: PreparedImage, predictor: Predictor) -> Score:
 
 
 def _camera(image: PreparedImage, pattern: str | None, where: str) -> str:
-    if pattern is None or pattern == "scene":
+    if pattern is None:
         return image.scene
     found = re.search(pattern, image.id)
     if found is None:

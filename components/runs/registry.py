@@ -149,7 +149,7 @@ class Registry:
             place = Place(counter=back.counter, entry=number, since=now)
             return State(place, before.previous, before.metadata) if before else State(place)
 
-        return self._append("rollback", {"reason": reason}, change)
+        return self._append("rollback", {"outcome": "ROLLED BACK", "reason": reason}, change)
 
     def record(self, decision: Mapping[str, Any]) -> Entry:
         """Write down a decision that deploys nothing."""
