@@ -1,4 +1,4 @@
-# Two commands matter: `make demo` and `make test`. Both set up .venv first if requirements.lock or pyproject.toml changed.
+# The commands that matter: `make demo`, `make test`, `make serve`. All set up .venv first if requirements.lock or pyproject.toml changed.
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -9,7 +9,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: help demo test wheel lock clean
+.PHONY: help demo test serve wheel lock clean
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -23,6 +23,9 @@ test: $(STAMP)  ## lint, format, import ladder, types, and all tests
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2 --dist loadfile
+
+serve: $(STAMP)  ## scheduled runs: a local server, its worker and the deployments of prefect.yaml, until Ctrl-C
+	@$(BIN)/python -m flows.serve
 
 wheel: $(STAMP)  ## build the wheel, install it into an empty environment, and use it outside this folder
 	@set -e; room=$$(mktemp -d); trap 'rm -rf "$$room"' EXIT; \

@@ -118,7 +118,7 @@ def dvc() -> Finding:
     remotes = [section for section in config.sections() if "remote" in section]
     if not remotes:
         what = f"{version}; no remote: results are on this machine alone"
-        return Finding("dvc", "warning", what, "dvc remote add --default NAME s3://BUCKET/PATH")
+        return Finding("dvc", "warning", what, "dotfield remote s3://BUCKET/PATH")
     addresses = ", ".join(config[section].get("url", "?") for section in remotes)
     return Finding("dvc", "ok", f"{version}; remotes: {addresses}")
 

@@ -23,6 +23,23 @@ from components.training.progress import describe_training
 from components.workspace.layout import Layout
 from components.workspace.settings import plan_of_seed, read_experiment, write_settings
 
+TINY = {
+    "study": "tiny",
+    "title": "A tiny crowd",
+    "datasets": {
+        "crowd": {
+            "source": {"kind": "synthetic", "images": 12, "height": 48, "width": 64, "low": 2, "high": 9},
+            "split": {"val": 0.25, "test": 0.25},
+        }
+    },
+    "maps": {"near": {"dataset": "crowd", "kernel": {"kind": "fixed", "sigma": 4}}},
+    "dataset": "crowd",
+    "counter": {"kind": "mcnn"},
+    "training": {"epochs": 1, "batch_size": 4},
+    "experiments": {"fixed": {"annotation": "near"}},
+    "publish": {"baseline": "fixed", "bootstrap": 100},
+}
+
 FitPlan = Callable[[Plan, int, TrainingData], tuple[State, str]]
 
 

@@ -45,7 +45,15 @@ def test_a_python_without_venv_is_told_what_to_install(tmp_path: Path) -> None:
 
 def test_help_names_every_command() -> None:
     listed = stand_in.command(ROOT, "make", "help").stdout
-    assert [line.split()[1] for line in listed.splitlines()] == ["help", "demo", "test", "wheel", "lock", "clean"]
+    assert [line.split()[1] for line in listed.splitlines()] == [
+        "help",
+        "demo",
+        "test",
+        "serve",
+        "wheel",
+        "lock",
+        "clean",
+    ]
 
 
 @pytest.mark.slow

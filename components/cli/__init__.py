@@ -10,7 +10,7 @@ import os
 
 import click
 
-from components.cli import compare, count, data, doctor, export, inbox, kinds, new, registry, studies
+from components.cli import compare, count, data, doctor, export, inbox, kinds, new, registry, remote, studies
 
 
 def main() -> None:
@@ -48,6 +48,7 @@ for command in (
     new.new_study,
     export.export_run,
     inbox.inbox,
+    remote.remote,
     registry.deployed,
     registry.deploy,
     registry.rollback,
