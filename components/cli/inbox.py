@@ -20,7 +20,7 @@ def inbox(settings: Path, options: bool, as_json: bool) -> None:
     from rich.console import Console
 
     from components.cli.kinds import option_table
-    from components.config.describe import options_of_file
+    from components.config.describe import options_of
     from components.config.load import load_options
     from components.config.retrain import Retrain
     from components.publish.tables import Table, plain
@@ -28,7 +28,8 @@ def inbox(settings: Path, options: bool, as_json: bool) -> None:
     from components.workspace.layout import InboxPaths
 
     if options:
-        Console(highlight=False, markup=False).print(option_table(options_of_file(Retrain)))
+        defaults = Retrain.model_construct().model_dump()  # type: ignore[call-arg]
+        Console(highlight=False, markup=False).print(option_table(options_of(Retrain, defaults, defaults)))
         return
     paths = InboxPaths(load_options(Retrain, settings).study)
     seen, waiting = read_lines(paths.seen), read_lines(paths.waiting)

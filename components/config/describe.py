@@ -65,12 +65,6 @@ def describe(family: str, kind: str) -> Kind:
     return Kind(family, kind, _one_line(summary), _one_line(notes or ""), options_of(schema, stable, paper))
 
 
-def options_of_file(schema: type[Options]) -> list[Option]:
-    """The options of a file that is no kind, such as `params/retrain.yaml`."""
-    defaults = schema.model_construct().model_dump()
-    return options_of(schema, defaults, defaults)
-
-
 def options_of(
     schema: type[Options], defaults: dict[str, Any], paper: dict[str, Any], start: str = "", outer: str = ""
 ) -> list[Option]:
