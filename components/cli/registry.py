@@ -7,6 +7,7 @@ import logging
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,7 +20,8 @@ registry_option = click.option(
     "--registry", metavar="ADDRESS", help="A folder or s3:// address.  [default: DOTFIELD_REGISTRY, or registry/]"
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-HASH_SHOWN = 12
+HASH_SHOWN = 12  # hexadecimal digits
+WHY_SHOWN = 120  # letters; all of them with --json
 
 
 def open_registry(address: str | None) -> Registry:
@@ -183,4 +185,4 @@ def _words(decision: dict[str, Any]) -> tuple[str, str]:
     why = decision.get("reason") or "; ".join(
         f"{check['id']}: {check['words']}" for check in decision.get("checks", ()) if check.get("verdict") == "fail"
     )
-    return str(decision.get("outcome", "-")), str(why)
+    return str(decision.get("outcome", "-")), shorten(str(why), WHY_SHOWN, placeholder=" ...")

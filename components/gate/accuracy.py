@@ -153,8 +153,8 @@ def estimate(values: np.ndarray, cameras: tuple[str, ...] | list[str], options: 
 
 def _drawn(measured: Measured, options: Accuracy) -> str:
     """Of what the bootstrap draws."""
-    cameras = set(measured.cameras)
-    if not any(cameras):
+    cameras = set(measured.cameras) - {""}
+    if not cameras:
         return f"over {len(measured.cameras)} images of unknown cameras"
     if len(cameras) < options.fewest_cameras:
         return f"over the images of {len(cameras)} cameras: it says nothing of others"

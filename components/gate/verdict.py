@@ -33,8 +33,8 @@ class Check:
 @dataclass(frozen=True)
 class Verdict:
     """The gate's answer. `candidate`, `current` and `held_out` are SHA-256: of the weights, and of the images with
-    their dots; `blocking` are the groups of supporting checks that could say NO-GO; `metrics` are numbers for tables and
-    histories."""
+    their dots. `blocking` are the groups of supporting checks that could say NO-GO. `metrics` are numbers for tables
+    and histories."""
 
     outcome: Outcome
     checks: tuple[Check, ...]

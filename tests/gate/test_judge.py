@@ -160,6 +160,8 @@ def test_every_answer_is_counted_and_too_many_are_said(root: Path, constant: Con
     assert (value(first, "questions"), value(second, "questions")) == (1, 2)
     assert (verdicts(first)["questions"], verdicts(second)["questions"]) == ("pass", "fail")
     assert second.outcome == "GO"  # a warning
+    registry.record(second.as_json())
+    assert registry.history()[0].decision == json.loads(json.dumps(second.as_json()))
     other = policy(photograph(tmp_path / "other", SIX, seed=4), supporting={"questions": 1})
     assert value(judge(constant(13), constant(15), other, registry), "questions") == 1
 

@@ -270,6 +270,8 @@ def test_weights_that_were_changed_are_noticed(address: str, run: Path, tmp_path
     object_store.open_store(address).replace(name, run.read_bytes()[:-1] + b"\x01")
     with pytest.raises(UserError, match="is damaged: its SHA-256 is another"):
         registry.weights(counter)
+    registry.add(run, CARD)
+    assert registry.weights(counter).read_bytes() == run.read_bytes()
 
 
 def test_a_counter_on_s3_is_fetched_once_and_again_where_the_copy_is_torn(
