@@ -30,7 +30,7 @@ from components.runs.folder import read_record
 from components.runs.registry import Entry, Registry, registry_address
 from components.stages.publish import preview
 from components.workspace import dvc_yaml
-from components.workspace.atomic import write_atomically
+from components.workspace.atomic import write_atomically, write_lines
 from components.workspace.layout import InboxPaths, Layout
 from flows import dvc, versions
 from flows.notify import tell
@@ -97,6 +97,7 @@ def is_done(night: Night) -> bool:
 
 def check(night: Night, ingested: Ingested) -> Checked:
     """The data report of the raw data set as a gate."""
+    night.paths.new_version.unlink(missing_ok=True)  # of a night that was killed
     return checking.check_accepted(night.settings, night.raw, night.paths, ingested)
 
 
@@ -106,7 +107,7 @@ def version(night: Night, checked: Checked, log: Log) -> dict[str, Any]:
     md5 = versions.add(root, log)
     if night.settings.push:
         dvc.run(["push", str(versions.dvc_file(root))], log)
-    checking.remember_version(night.paths, checked.images)
+    write_lines(night.paths.new_version, checked.images)
     people = sum(image["people"] for image in checked.images)
     return {"version": md5, "images": len(checked.images), "new": checked.new, "people": people}
 
@@ -190,5 +191,6 @@ def notify(night: Night, entry: Entry) -> None:
 
 
 def finish(night: Night) -> None:
-    """Write down that nothing is left to do for these pictures."""
+    """Write down that nothing is left to do for these pictures, with which the next ones are compared."""
+    checking.keep_version(night.paths)
     write_atomically(night.paths.night, json.dumps({"done": night.key}).encode())

@@ -28,9 +28,10 @@ from components.workspace.layout import RETRAIN
 from components.workspace.lock import exclusive_lock
 from components.workspace.processes import exit_on_sigterm
 from flows import dvc, night
+from flows.naming import run_name
 from flows.night import Night
 from flows.notify import tell
-from flows.reproduce import run_all, show_tables, start_server
+from flows.reproduce import run_stages, show_tables, start_server
 
 RETRIES, DELAYS = 3, [10.0, 30.0, 90.0]  # of what fetches and sends; seconds
 step = task(cache_policy=NO_CACHE, persist_result=False)
@@ -49,12 +50,6 @@ def tell_of_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) 
 
 def tell_of_crash(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     _tell_of_run("crashed", flow_run, state)
-
-
-def run_name() -> str:
-    """The date and the settings of a run, as the list of runs shows it."""
-    started = runtime.flow_run.scheduled_start_time
-    return f"{started:%Y-%m-%d} {Path(runtime.flow_run.parameters['settings']).stem}"
 
 
 @flow(flow_run_name=run_name, persist_result=False, on_failure=[tell_of_failure], on_crashed=[tell_of_crash])
@@ -121,14 +116,8 @@ def version(tonight: Night, checked: Checked) -> dict[str, Any]:
 
 def reproduce(stages: list[dvc.Stage]) -> None:
     """A task for each stage. Raises StageError: one failed."""
-    runner = dvc.Runner()
-    try:
-        states = run_all(stages, runner, 1)
-    except BaseException:
-        runner.stop()
-        raise
-    if failures := [state.message or "" for state in states if not state.is_completed()]:
-        raise dvc.StageError(failures[0])
+    if failed := run_stages(stages, parallel=1):
+        raise dvc.StageError(failed.message or "")
 
 
 @fetching_step

@@ -42,7 +42,6 @@ TYPED = {  # a line for each command, and a key that its document has
     "count": ("count pictures/shot_1.jpg", "counts"),
     "deployed": ("deployed", "current"),
     "history": ("history", "entries"),
-    "remote": ("remote elsewhere", "remote"),
     "data check": ("data check pictures", "data_sets"),
     "data show": ("data show pictures --images 2", "sheets"),
 }
@@ -52,6 +51,7 @@ TYPED_ELSEWHERE = {  # they need runs, or a machine
     "doctor": "tests/test_doctor.py",
     "export": "tests/export/test_command.py",
     "inbox": "tests/inbox/test_command.py",
+    "remote": "tests/workspace/test_remote.py",
     **dict.fromkeys(("deploy", "rollback", "gate"), "tests/test_deploying.py"),
 }
 NO_JSON = {"completion"}  # it prints a shell's script

@@ -154,8 +154,13 @@ class InboxPaths:
 
     @property
     def version(self) -> Path:
-        """The images of the last version of the raw data set that passed the check, a line each."""
+        """The images of the last version of the raw data set that was decided on, a line each."""
         return self.folder / "version.jsonl"
+
+    @property
+    def new_version(self) -> Path:
+        """The same of the version that a night made, until it is decided on."""
+        return self.folder / "new-version.jsonl"
 
     @property
     def report(self) -> Path:

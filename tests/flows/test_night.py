@@ -19,8 +19,10 @@ from s3fs import S3FileSystem
 
 from components.errors import UserError
 from components.gate.verdict import Verdict
+from components.inbox.ingest import Ingested
 from components.publish.history import write_page
 from components.runs.folder import read_weights, write_weights
+from components.workspace.atomic import write_lines
 from components.workspace.layout import RETRAIN, Layout
 from flows import night
 from flows.night import Night
@@ -249,3 +251,24 @@ def test_the_page_names_every_run_and_version(tonight: Night, go: Verdict) -> No
     for said in ("&lt;many&gt;", "abcdef012345: 3 images, 3 new", "Ray fingerprint-1", "2026-11-26 retrain 1234", mae):
         assert said in text
     assert text.index("NO-GO") < text.index("every check that counts passed"), "the newest first"
+
+
+def test_before_anything_was_trained_there_is_a_page_too(tonight: Night) -> None:
+    """A first night that its data stopped."""
+    ingested = Ingested(refused={f"odd-{number}.png": "is no image" for number in range(10)})
+    checked = night.check(tonight, ingested)
+    assert [each.id for each in checked.failed] == ["refused"]
+    night.decide(tonight, "NO-GO", checked.failed[0].words, FACTS)
+    night.publish(tonight)
+    assert "10 of 10 new objects were refused" in tonight.layout.preview.history.read_text()
+    assert tonight.layout.preview.report.exists()
+
+
+def test_a_version_is_what_the_next_pictures_are_compared_with_once_it_is_decided_on(tonight: Night) -> None:
+    checked = night.check(tonight, Ingested())
+    assert checked.new == 3
+    write_lines(tonight.paths.new_version, checked.images)  # as `version` does, and then the night is killed
+    assert night.check(tonight, Ingested()).new == 3
+    write_lines(tonight.paths.new_version, checked.images)
+    night.finish(tonight)
+    assert night.check(tonight, Ingested()).new == 0
