@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -18,7 +19,7 @@ from components.errors import UserError
 from components.stages.publish import publish
 from components.workspace import dvc_yaml
 from components.workspace.layout import DVC_CONFIG, Layout
-from components.workspace.remote import check_words, set_remote, try_out
+from components.workspace.remote import check_words, try_out
 from tests import projects, stand_in
 from tests.conftest import ROOT
 from tests.flows.processes import free_port
@@ -89,7 +90,8 @@ def test_a_clone_pulls_data_maps_runs_and_report_and_counts_without_training(
 ) -> None:
     made, clone = tmp_path / "made", tmp_path / "clone"
     _write_results(made, monkeypatch)
-    set_remote("s3://crowds/results", os.environ["AWS_ENDPOINT_URL"])
+    code, out, _ = typed("remote", "s3://crowds/results", "--endpoint", os.environ["AWS_ENDPOINT_URL"], "--json")
+    assert (code, json.loads(out)["remote"]) == (0, "s3://crowds/results")
     assert os.environ["AWS_SECRET_ACCESS_KEY"] not in DVC_CONFIG.read_text()
     _run(made, "git", "add", "--all")
     _run(made, *GIT, "commit", "--quiet", "--message", "results")
