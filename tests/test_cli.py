@@ -39,7 +39,7 @@ def test_studies_are_listed_with_their_size_and_state(project: Path, typed) -> N
     assert head.split() == ["study", "experiments", "runs", "state", "title"]
     assert first.split()[:2] == ["broken", "mistake"]
     assert "params/broken/study.yaml: is not YAML" in first
-    assert re.fullmatch(r"demo +5 +15  never run  A synthetic crowd *", last)
+    assert re.fullmatch(r"demo +5 +11  never run  A synthetic crowd *", last)
 
 
 def test_the_state_of_a_study_follows_its_files(project: Path, typed) -> None:

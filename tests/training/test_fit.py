@@ -341,7 +341,9 @@ class SpoiltElsewhere(Communicator):
         tensors[0].add_(float("inf"))
 
 
-@pytest.mark.parametrize(("communicator", "spoilt"), [(Communicator(), True), (SpoiltElsewhere(), False)], ids=str)
+@pytest.mark.parametrize(
+    ("communicator", "spoilt"), [(Communicator(), True), (SpoiltElsewhere(), False)], ids=["here", "elsewhere"]
+)
 def test_a_step_that_is_not_finite_on_any_worker_leaves_everything_as_it_was(made, communicator, spoilt: bool) -> None:
     after, before, losses = stepped(made, crowds.plan(), communicator, spoilt)
     assert losses is None
