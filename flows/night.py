@@ -17,7 +17,7 @@ from components.config.load import load_options
 from components.config.retrain import Retrain
 from components.export.export import export
 from components.gate.judge import judge
-from components.gate.policy import Policy, read_policy
+from components.gate.policy import Policy
 from components.gate.verdict import Verdict
 from components.inbox import check as checking
 from components.inbox import ingest as ingesting
@@ -58,7 +58,7 @@ class Night:
 
     @cached_property
     def policy(self) -> Policy:
-        return read_policy(self.settings.gate)
+        return load_options(Policy, self.settings.gate)
 
     @property
     def key(self) -> str:

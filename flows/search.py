@@ -19,20 +19,20 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from pydantic import PositiveInt
 
-from components.config.load import load_study
+from components.config.load import load_options, load_study
 from components.config.options import Name
 from components.data import availability
 from components.errors import UserError
 from components.export.export import export
 from components.gate.judge import judge
-from components.gate.policy import read_policy
+from components.gate.policy import Policy
 from components.gate.verdict import Verdict
 from components.publish import study_tables, tables
 from components.runs.folder import read_record
 from components.runs.registry import Entry, Registry, registry_address
 from components.workspace import dvc_yaml
 from components.workspace.apply_search import add_searched
-from components.workspace.layout import DEMO, Layout
+from components.workspace.layout import DEMO, GATE, Layout
 from components.workspace.processes import exit_on_sigterm
 from flows import dvc
 from flows.naming import run_name
@@ -101,7 +101,7 @@ def decide(layout: Layout, candidate: str, registry: Registry) -> Entry:
     with TemporaryDirectory() as folder:
         file = Path(folder) / "counter.safetensors"
         export(run.folder, file)
-        verdict = judge(file, registry.weights(before) if before else None, read_policy(), registry)
+        verdict = judge(file, registry.weights(before) if before else None, load_options(Policy, GATE), registry)
         decision = about | _summary(verdict)
         if verdict.outcome != "GO":
             return registry.record(decision)

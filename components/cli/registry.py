@@ -121,13 +121,14 @@ def gate(candidate: str, policy: Path | None, against: str | None, registry: str
 
     CANDIDATE is a run's folder, a weights file, or STUDY/EXPERIMENT[/SEED]. Nothing is deployed. What cannot be
     answered for a mistake in the policy or a missing file is exit code 2 too, with one line on standard error."""
+    from components.config.load import load_options
     from components.gate.judge import judge
-    from components.gate.policy import read_policy
+    from components.gate.policy import Policy
     from components.gate.verdict import EXIT_CODES
     from components.runs.find import find_weights
     from components.workspace.layout import GATE
 
-    options, opened = read_policy(policy or GATE), open_registry(registry)
+    options, opened = load_options(Policy, policy or GATE), open_registry(registry)
     used = None if against else opened.current()
     current = find_weights(against) if against else None if used is None else opened.weights(used.counter)
     verdict = judge(find_weights(candidate), current, options, opened, str(policy or GATE))

@@ -8,13 +8,10 @@ import re
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import Field, field_validator
 
-from components.config.load import UniqueKeyLoader
-from components.config.options import Choice, Options, check
+from components.config.options import Choice, Options
 from components.errors import UserError
-from components.workspace.layout import GATE
 
 Group = Literal["density", "camera", "bias", "empty", "game", "latency", "memory", "questions", "disagreement"]
 
@@ -126,14 +123,3 @@ class Policy(Options):
     sanity: Sanity = Sanity()
     costs: Costs = Costs()
     leaks: Leaks = Leaks()
-
-
-def read_policy(file: Path = GATE) -> Policy:
-    """Raises UserError: there is no such file, it is not YAML, or has a mistake, which is named."""
-    try:
-        values = yaml.load(file.read_text(), UniqueKeyLoader)
-    except FileNotFoundError:
-        raise UserError(f"{file}: there is no such file; the gate needs its policy") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: is not YAML: {' '.join(str(error).split())}") from None
-    return check(Policy, values or {}, str(file))

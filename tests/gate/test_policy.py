@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+from components.config.load import load_options
 from components.errors import UserError
-from components.gate.policy import HeldOut, Policy, read_policy
+from components.gate.policy import HeldOut, Policy
 from components.gate.verdict import Check, outcome
 from tests.conftest import ROOT
 
 
 def test_the_committed_policy_is_right() -> None:
-    policy = read_policy(ROOT / "params/gate.yaml")
+    policy = load_options(Policy, ROOT / "params/gate.yaml")
     assert policy == Policy()  # it says what the defaults are
 
 
@@ -26,13 +27,13 @@ def test_the_committed_policy_is_right() -> None:
         ("accuracy: {confidence: 95}", "accuracy.confidence: Input should be less than 1, not 95"),
         ("supporting: {blocking: [games]}", "supporting.blocking.0: Input should be 'density', 'camera'"),
         ("held_out: {source: {kind: points}, camera: 'cam[0-9]+'}", "held_out.camera: 'cam[0-9]+' must have one group"),
-        ("costs: {latency: 1, latency: 2}", "gate.yaml: is not YAML: 'latency' stands twice"),
+        ("costs: {latency: 1, latency: 2}", "gate.yaml: is not YAML: line 1: 'latency' stands twice"),
     ],
 )
 def test_a_mistake_is_named(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "gate.yaml").write_text(text)
     with pytest.raises(UserError) as error:
-        read_policy(tmp_path / "gate.yaml")
+        load_options(Policy, tmp_path / "gate.yaml")
     assert message in str(error.value)
 
 
