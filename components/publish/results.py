@@ -159,16 +159,22 @@ def verdict(difference: Difference) -> str:
 def describe_findings(rows: Sequence[StudyRow], baseline: str, differences: Mapping[str, Difference]) -> str:
     """The findings in a few sentences, which say no more than the intervals do."""
     titles = {row.name: row.title for row in rows}
-    beyond = {name: each.mae.value for name, each in differences.items() if each.beyond_noise}
-    better = [titles[name] for name, value in beyond.items() if value < 0]
-    worse = [titles[name] for name, value in beyond.items() if value > 0]
-    same = [titles[name] for name in differences if name not in beyond]
+    said: dict[str, list[str]] = {
+        "Lower error, beyond noise": [],
+        "Higher error, beyond noise": [],
+        "No measurable difference from the baseline": [],
+        "With one seed only, so unknown": [],
+    }
+    lower, higher, same, unknown = said.values()
+    for name, difference in differences.items():
+        if difference.beyond_noise:
+            (lower if difference.mae.value < 0 else higher).append(titles[name])
+        else:
+            (same if len(difference.by_seed) > 1 else unknown).append(titles[name])
     return " ".join(
         [
             _describe_baseline(next(row for row in rows if row.name == baseline)),
-            *([f"Lower error, beyond noise: {'; '.join(better)}."] if better else []),
-            *([f"Higher error, beyond noise: {'; '.join(worse)}."] if worse else []),
-            *([f"No measurable difference from the baseline: {'; '.join(same)}."] if same else []),
+            *(f"{words}: {'; '.join(found)}." for words, found in said.items() if found),
             *not_run_note(rows),
         ]
     )

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from components.config.options import Choice
+from components.config.study import Experiment
 from components.errors import UserError
 from components.evaluation.statistics import Difference, Estimate
 from components.publish import published, results, tables
@@ -176,6 +177,32 @@ def test_an_unknown_section_is_named_with_those_there_are():
 )
 def test_a_verdict_is_read_off_the_interval(interval, seeds, said):
     assert results.verdict(Difference(Estimate(*interval), dict.fromkeys(range(seeds), 0.0))) == said
+
+
+def test_the_findings_say_of_each_experiment_what_its_interval_allows():
+    titles = ("base", "lower", "higher", "same", "once")
+    rows = [
+        results.StudyRow(
+            title, Experiment(title=title, dataset="crowd", annotation="near", counter={"kind": "mcnn"}), ""
+        )
+        for title in titles
+    ]
+    two, one = {0: 0.0, 1: 0.0}, {0: 0.0}
+    differences = {
+        "lower": Difference(Estimate(-1.0, -2.0, -0.5), two),
+        "higher": Difference(Estimate(1.0, 0.5, 2.0), two),
+        "same": Difference(Estimate(-1.0, -2.0, 0.5), two),
+        "once": Difference(Estimate(-1.0, -2.0, -0.5), one),
+    }
+    said = results.describe_findings(rows, "base", differences)
+    assert said.startswith("The baseline (base) was not run, so nothing is compared with it. Lower error")
+    for words in (
+        "Lower error, beyond noise: lower. ",
+        "Higher error, beyond noise: higher. ",
+        "No measurable difference from the baseline: same. ",
+        "With one seed only, so unknown: once. ",
+    ):
+        assert words in said
 
 
 def test_an_option_inside_another_is_written_behind_its_name():
