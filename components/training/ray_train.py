@@ -66,10 +66,14 @@ class RayCommunicator(Communicator):
 
 
 class _Trainer(TorchTrainer):
-    """Ctrl-C stays Python's: Ray's own handler ends the process without a word, and stays on after the training."""
+    """Ray's own, but that Ctrl-C stays Python's, and that no process is started for Ray Data, which is not used."""
 
     def _register_sigint_handler(self, controller: Any) -> None:
-        pass
+        """Ray's handler ends the process without a word, and stays on after the training."""
+
+    def _create_default_callbacks(self) -> list[Any]:
+        callbacks: list[Any] = super()._create_default_callbacks()  # type: ignore[misc]  # typed as Ray's older trainer
+        return [callback for callback in callbacks if type(callback).__name__ != "DatasetsCallback"]
 
 
 @contextmanager
@@ -89,6 +93,7 @@ def cluster() -> Iterator[None]:
         _check_reachable(address)
     else:
         options |= {"address": "local", "include_dashboard": False, "object_store_memory": 2 * 10**8}
+        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # this machine is not taken away with notice
         options |= _short_temporary_folder()
     try:
         ray.init(**options)
