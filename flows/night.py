@@ -13,8 +13,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from components.gate.judge import Verdict, judge
-from components.gate.policy import Policy
+from components.gate.judge import judge
+from components.gate.policy import Policy, read_policy
+from components.gate.verdict import Verdict
 
 from components.config.load import load_options
 from components.config.retrain import Retrain
@@ -58,7 +59,7 @@ class Night:
 
     @cached_property
     def policy(self) -> Policy:
-        return load_options(Policy, self.settings.gate)
+        return read_policy(self.settings.gate)
 
     @property
     def key(self) -> str:
@@ -80,7 +81,9 @@ def open_night(file: Path) -> Night:
 
 def ingest(night: Night) -> Ingested:
     """Take what is new in the inbox into the raw data set."""
-    return ingesting.ingest(night.settings, night.raw, night.paths, lambda: HeldOut(night.raw, night.policy.sources()))
+    held_out = night.policy.held_out
+    sources = [] if held_out is None else [(held_out.source, held_out.half)]
+    return ingesting.ingest(night.settings, night.raw, night.paths, lambda: HeldOut(night.raw, sources))
 
 
 def is_done(night: Night) -> bool:
@@ -140,7 +143,13 @@ def candidate(night: Night) -> Path:
 def gate(night: Night, file: Path) -> Verdict:
     """Compare the candidate with the counter in use, on pictures that neither was chosen by."""
     used = night.registry.current()
-    return judge(file, night.registry.weights(used.counter) if used else None, night.policy, night.registry)
+    return judge(
+        file,
+        night.registry.weights(used.counter) if used else None,
+        night.policy,
+        night.registry,
+        str(night.settings.gate),
+    )
 
 
 def decided(night: Night) -> Entry | None:

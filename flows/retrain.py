@@ -101,7 +101,8 @@ def decide(tonight: Night, ingested: Ingested) -> Entry:
     except UserError as error:
         return night.decide(tonight, night.NO_GO, f"the candidate: {error}", facts)
     verdict = gate(tonight, file)
-    return deploy(tonight, verdict.outcome, verdict.words, facts | {"gate": verdict.as_json()}, file)
+    reason = "; ".join(verdict.reasons()) or "every check that counts passed"
+    return deploy(tonight, verdict.outcome, reason, facts | {"gate": verdict.as_json()}, file)
 
 
 @fetching_step

@@ -10,7 +10,7 @@ import os
 
 import click
 
-from components.cli import compare, count, data, doctor, export, kinds, new, studies
+from components.cli import compare, count, data, doctor, export, kinds, new, registry, studies
 
 
 def main() -> None:
@@ -47,5 +47,10 @@ for command in (
     doctor.doctor,
     new.new_study,
     export.export_run,
+    registry.deployed,
+    registry.deploy,
+    registry.rollback,
+    registry.history,
+    registry.gate,
 ):
     dotfield.add_command(command)

@@ -22,6 +22,8 @@ FILE = click.Path(path_type=Path)
 @click.command()
 @click.argument("pictures", nargs=-1, required=True, metavar="PICTURE...")
 @click.option("--counter", type=FILE, help="A run's folder or a weights file.  [default: the released counter]")
+@click.option("--deployed", is_flag=True, help="Count with the counter in use: `dotfield deployed` says which.")
+@click.option("--registry", metavar="ADDRESS", help="Of --deployed.  [default: DOTFIELD_REGISTRY, or registry/]")
 @click.option("--json", "form", flag_value="json", help="Print one JSON document, with how the counts were made.")
 @click.option("--json-lines", "form", flag_value="json-lines", help="Print a line of JSON for each picture.")
 @click.option("--csv", "form", flag_value="csv", help="Print CSV.")
@@ -41,6 +43,8 @@ FILE = click.Path(path_type=Path)
 def count(
     pictures: tuple[str, ...],
     counter: Path | None,
+    deployed: bool,
+    registry: str | None,
     form: Form | None,
     parquet: Path | None,
     overlay: Path | None,
@@ -65,6 +69,8 @@ def count(
 
     if bool(ground) != bool(ground_size):
         raise click.UsageError("--ground and --ground-size go together")
+    if deployed:
+        counter = _in_use(counter, registry)
     predictor = load_predictor(counter)
     if longest_side is not None:
         predictor.longest_side = longest_side or None
@@ -80,6 +86,20 @@ def count(
         results.write_parquet(parquet, counts, made, names, measured is not None)
     if any(each.error for each in counts):
         sys.exit(SOME_FAILED)
+
+
+def _in_use(counter: Path | None, registry: str | None) -> Path:
+    """The weights file of the counter in use. Raises UserError where there is none."""
+    from components.errors import UserError
+    from components.runs.registry import Registry, registry_address
+
+    if counter is not None:
+        raise click.UsageError("give --counter or --deployed, not both")
+    opened = Registry(registry_address(registry))
+    used = opened.current()
+    if used is None:
+        raise UserError(f"{opened.address}: no counter is in use; deploy one with `dotfield deploy RUN --reason TEXT`")
+    return opened.weights(used.counter)
 
 
 def _watch(job: Job, pictures: Iterator[Picture], workers: int | None, counts: list[Count]) -> Iterator[Count]:

@@ -54,14 +54,16 @@ def examine(item: Item, inbox: Inbox, raw: RawSet, settings: Retrain, now: float
         if stored.size > most:
             raise UserError(f"{Path(stored.name).name} has {stored.size:,} bytes, more than {most:,}")
     picture, label = (_fetch(inbox, stored) for stored in item)
+    young = now - max(stored.changed for stored in item) < 3600 * settings.patience
+    if young and not (picture and label):
+        raise IncompleteError("is empty: the rest may still come")
+    check_header(picture, settings.limits)
+    if is_image(Path(item.label.name)):
+        check_header(label, settings.limits)
     try:
-        check_header(picture, settings.limits)
-        if is_image(Path(item.label.name)):
-            check_header(label, settings.limits)
         image = _read(item, picture, label, raw)
     except UserError:
-        young = now - max(stored.changed for stored in item) < 3600 * settings.patience
-        if young and (_is_cut_off(picture) or not label):
+        if young and _is_cut_off(picture):
             raise IncompleteError("is cut off: the rest may still come") from None
         raise
     height, width = image.raw_pixels.shape[:2]
@@ -120,12 +122,10 @@ def _read(item: Item, picture: bytes, label: bytes, raw: RawSet) -> PreparedImag
 
 
 def _is_cut_off(contents: bytes) -> bool:
-    """Whether an image file ends too early."""
+    """Whether an image file, whose header is within the limits, ends too early."""
     try:
         with Image.open(io.BytesIO(contents)) as image:
             image.load()
-    except Image.DecompressionBombError:
-        return False
     except Exception as error:
-        return not contents or "truncated" in str(error)
+        return "truncated" in str(error)
     return False

@@ -18,10 +18,12 @@ from components.inbox.raw_set import RawSet
 
 
 class HeldOut:
-    """Raises UserError: a held-out set cannot be read."""
+    """`sources` are further sets, each with the half of it that is held out; None: all of it.
 
-    def __init__(self, raw: RawSet, sources: Iterable[Choice] = ()) -> None:
-        found = [*_of_halves(raw), *(each for source in sources for each in _of_source(source))]
+    Raises UserError: a held-out set cannot be read."""
+
+    def __init__(self, raw: RawSet, sources: Iterable[tuple[Choice, str | None]] = ()) -> None:
+        found = [*_of_halves(raw), *(each for source, half in sources for each in _of_source(source, half))]
         self.names = [name for name, _, _ in found]
         self._hashes = {sha256: name for name, sha256, _ in found}
         self._signatures = [signature for _, _, signature in found]
@@ -45,11 +47,12 @@ def _of_halves(raw: RawSet) -> Iterator[tuple[str, str, ImageSignature]]:
         yield path.relative_to(raw.root).as_posix(), _sha256(path), image_signature(pixels)
 
 
-def _of_source(source: Choice) -> Iterator[tuple[str, str, ImageSignature]]:
+def _of_source(source: Choice, half: str | None) -> Iterator[tuple[str, str, ImageSignature]]:
     options = plugins.resolve("dataset", source, "held-out set")
     dataset = plugins.build("dataset", source.kind, options)
     for image in prepare_images(dataset, None, []):
-        yield image.id, image.sha256, image_signature(image.raw_pixels)
+        if half in (None, image.published_split):
+            yield image.id, image.sha256, image_signature(image.raw_pixels)
 
 
 def _sha256(path: Path) -> str:

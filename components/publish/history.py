@@ -22,7 +22,8 @@ def history_table(entries: Sequence[Entry]) -> Table:
     """A row for each decision, the newest first."""
     head = ("Decision", "Time (UTC)", "Counter before", "Counter after", "MAE", "Data", "Reason", "Made by")
     notes = (
-        "MAE is the candidate's, on the images on which the gate compares it, with its 95 % interval.",
+        "MAE: the candidate's on the gate's held-out images, and what it is more than that of the counter in use, with "
+        "its bounds.",
         "Data: the version of the raw data set (DVC's hash), its images, and how many of them were new.",
         "Made by: where to find what led to the decision: the run in Prefect and in Ray, the commit and hash of the "
         "lock file.",
@@ -37,36 +38,36 @@ def write_page(entries: Sequence[Entry], address: str, target: Path) -> None:
     finding = "No counter was deployed yet."
     if used is not None:
         finding = f"In use: counter {used.counter[:SHORT]}, since {used.since:%Y-%m-%d %H:%M} UTC."
-    about = (
-        f"Every decision in the registry {address}: {len(entries)}, of which {_deployed(entries)} put a counter in use."
-    )
+    deployed = sum(entry.action != "record" for entry in entries)
+    about = f"The registry {address}: {len(entries)} decisions, of which {deployed} put a counter in use."
     sections = (Section("Decisions", tables=(history_table(entries),)),) if entries else ()
     report.write(Report("History of deployed counters", about, finding, sections), target)
 
 
-def _deployed(entries: Sequence[Entry]) -> int:
-    return sum(entry.action != "record" for entry in entries)
-
-
 def _row(entry: Entry) -> tuple[Cell, ...]:
     decision = entry.decision
+    by_hand = {"deploy": "deployed by hand", "rollback": "rolled back"}
     before = entry.previous if entry.action != "record" else entry.current
     return (
-        str(
-            decision.get("outcome") or {"deploy": "deployed by hand", "rollback": "rolled back"}.get(entry.action, NONE)
-        ),
+        str(decision.get("outcome") or by_hand.get(entry.action, NONE)),
         f"{entry.time:%Y-%m-%d %H:%M}",
         before.counter[:SHORT] if before else NONE,
         entry.current.counter[:SHORT] if entry.current else NONE,
-        _mae(decision.get("mae")),
+        _mae(decision),
         _data(decision.get("data")),
         str(decision.get("reason") or NONE),
         _made_by(decision),
     )
 
 
-def _mae(values: Any) -> Cell:
-    return EstimateCell(Estimate(*values)) if isinstance(values, list) and len(values) == 3 else NONE
+def _mae(decision: dict[str, Any]) -> str:
+    """Of what the gate measured."""
+    metrics = (decision.get("gate") or {}).get("metrics") or {}
+    if metrics.get("mae") is None:
+        return NONE
+    difference = metrics.get("difference")
+    compared = f"; {EstimateCell(Estimate(*difference), 2, signed=True)}" if difference else ""
+    return f"{metrics['mae']:.2f}{compared}"
 
 
 def _data(data: Any) -> str:

@@ -74,7 +74,7 @@ def test_what_is_half_uploaded_waits(yard: Yard) -> None:
         "alone.png": "has no label yet",
         "lonely.json": "has no picture yet",
         "cut.png": "is cut off: the rest may still come",
-        "nothing.png": "is cut off: the rest may still come",
+        "nothing.png": "is empty: the rest may still come",
     }
     assert yard.files() == set()
     yard.put("alone.json", label(2))

@@ -1,0 +1,1 @@
+"""Whether a counter is good enough to replace the one in use: GO, NO-GO or INCONCLUSIVE, with every reason."""

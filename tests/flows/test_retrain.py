@@ -1,0 +1,129 @@
+"""Nights of retraining with everything real: Prefect, DVC, Ray, the registry and the gate, on tiny pictures."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+import yaml
+
+from components.workspace.layout import RETRAIN, Layout
+from tests import stand_in
+from tests.conftest import ROOT
+from tests.inbox.conftest import SETTINGS, STUDY, label, picture
+
+pytestmark = pytest.mark.slow
+
+FLOW = (sys.executable, "-m", "flows.retrain")
+LOOSE = {"flip": 1e6, "resize": 1e6, "tiles": 1e6, "frames": 1e6, "negative": 1e6}
+GATE = {
+    "held_out": {"source": {"kind": "labelme", "root": "held-out"}},
+    "accuracy": {"first": 1e6, "fewest_pairs": 2},
+    "sanity": LOOSE,
+    "supporting": {"blocking": []},
+}
+
+
+class Sink(HTTPServer):
+    """Keeps what is posted to it."""
+
+    def __init__(self) -> None:
+        self.got: list[dict] = []
+        super().__init__(("127.0.0.1", 0), Handler)
+
+    @property
+    def address(self) -> str:
+        return f"json://127.0.0.1:{self.server_port}/"
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        self.server.got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def sink() -> Iterator[Sink]:
+    server = Sink()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+
+
+def arrive(folder: Path, seeds: range) -> None:
+    folder.mkdir(exist_ok=True)
+    for seed in seeds:
+        (folder / f"cam{seed % 2}-{seed}.png").write_bytes(picture(seed))
+        (folder / f"cam{seed % 2}-{seed}.json").write_bytes(label(2 + seed % 3, seed))
+
+
+def project(folder: Path) -> Path:
+    """A clone with a study of pictures, ten of them in its inbox and ten held out."""
+    shutil.copytree(ROOT / "components", folder / "components", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in (".dvcignore", ".gitignore", "requirements.lock"):
+        shutil.copy(ROOT / name, folder / name)
+    arrive(folder / "inbox", range(10))
+    arrive(folder / "held-out", range(100, 110))
+    (folder / "data/yard").mkdir(parents=True)
+    files = {
+        Layout("yard").params: STUDY | {"training": {"epochs": 1, "batch_size": 2}},
+        RETRAIN: SETTINGS | {"settle": 0, "branch": "nightly", "gate": "params/gate.yaml"},
+        Path("params/gate.yaml"): GATE,
+    }
+    for path, values in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(yaml.safe_dump(values, sort_keys=False))
+    git = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org"]
+    for words in (
+        ["git", "init", "-q", "-b", "main"],
+        [sys.executable, "-m", "dvc", "init", "-q"],
+        ["git", "add", "components", "params", ".dvc", ".dvcignore", ".gitignore"],
+        [*git, "commit", "-qm", "start"],
+    ):
+        done = stand_in.command(folder, *words)
+        assert done.returncode == 0, done.stdout
+    return folder
+
+
+def test_the_first_night_deploys_and_the_second_has_nothing_to_do(tmp_path: Path, sink: Sink) -> None:
+    folder = project(tmp_path / "project")
+    environment = stand_in.ENVIRONMENT | {
+        "PREFECT_HOME": str(tmp_path / "prefect"),
+        "PYTHONPATH": f".{os.pathsep}{ROOT}",
+        "NO_COLOR": "1",
+        "DOTFIELD_NOTIFY": sink.address,
+    }
+    head = stand_in.command(folder, "git", "rev-parse", "HEAD").stdout
+    first = stand_in.command(folder, *FLOW, env=environment)
+    assert first.returncode == 0, first.stdout
+    entries = [json.loads(path.read_text()) for path in sorted((folder / "registry/ledger").glob("*.json"))]
+    assert [entry["action"] for entry in entries] == ["deploy"]
+    decision = entries[0]["decision"]
+    assert decision["outcome"] == "GO"
+    assert (decision["data"]["images"], decision["data"]["new"]) == (10, 10)
+    said = yaml.safe_load((folder / "data/yard.dvc").read_text())["outs"][0]["md5"]
+    assert decision["data"]["version"] == said
+    assert stand_in.command(folder, "git", "rev-parse", "nightly").stdout.strip() == decision["commit"]
+    assert stand_in.command(folder, "git", "rev-parse", "HEAD").stdout == head
+    files = stand_in.command(folder, "git", "diff", "--name-only", "main", "nightly").stdout.split()
+    assert files == ["data/yard.dvc", "params/yard/dvc.lock", "params/yard/dvc.yaml"]
+    assert said[:12] in (folder / Layout("yard").preview.history).read_text()
+    assert [message["title"] for message in sink.got] == ["yard: GO"]
+
+    second = stand_in.command(folder, *FLOW, env=environment)
+    assert second.returncode == 0, second.stdout
+    assert "nothing new" in second.stdout
+    assert "Task run 'check" not in second.stdout, "nothing after ingest"
+    assert len(list((folder / "registry/ledger").glob("*.json"))) == 1
+    assert len(sink.got) == 1
