@@ -1,4 +1,4 @@
-# Two commands matter: `make demo` and `make test`. Both set up .venv first if requirements.lock or pyproject.toml changed.
+# The commands that matter: `make demo`, `make test`, `make serve`. All set up .venv first if requirements.lock or pyproject.toml changed.
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -9,7 +9,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: help demo test wheel lock clean
+.PHONY: help demo test serve docs wheel lock clean
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -23,6 +23,13 @@ test: $(STAMP)  ## lint, format, import ladder, types, and all tests
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2 --dist loadfile
+
+serve: $(STAMP)  ## scheduled runs: a local server, its worker and the deployments of prefect.yaml, until Ctrl-C
+	@$(BIN)/python -m flows.serve
+
+docs: $(STAMP)  ## build the documentation into build/docs; a warning or a broken link is an error
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --fresh-env --nitpicky docs build/docs
+	@echo "build/docs/index.html"
 
 wheel: $(STAMP)  ## build the wheel, install it into an empty environment, and use it outside this folder
 	@set -e; room=$$(mktemp -d); trap 'rm -rf "$$room"' EXIT; \
@@ -38,9 +45,9 @@ wheel: $(STAMP)  ## build the wheel, install it into an empty environment, and u
 lock:  ## make requirements.lock anew from pyproject.toml, in an environment of its own
 	@set -e; room=$$(mktemp -d); trap 'rm -rf "$$room"' EXIT; \
 	$(PYTHON) -m venv "$$room"; \
-	"$$room/bin/pip" install -qq '.[dev]'; \
+	"$$room/bin/pip" install -qq '.[dev,docs]'; \
 	{ sed -n '/^#/p' requirements.lock; \
-	  "$$room/bin/pip" freeze --exclude dotfield | sed 's/+.*//' | grep -Ev '^(nvidia|cuda|triton)' | LC_ALL=C sort -f; \
+	  "$$room/bin/pip" freeze --exclude dotfield | sed 's/+.*//' | grep -Ev '^(nvidia-[^m]|cuda|triton)' | LC_ALL=C sort -f; \
 	} > "$$room/lock"; \
 	cp "$$room/lock" requirements.lock
 

@@ -31,8 +31,8 @@ ProblemId = Literal[  # stable names of the kinds of problems, for programs
     "labels-unknown",  # labels were asked for that nothing has
     "record-invalid",  # one row, shape or entry that says nothing usable
     "shape-not-counted",  # one that is no point, or no object of its own
-    "dots-invalid",  # their place is not a number
-    "dots-outside",  # of the image
+    "dots-invalid",  # their place is not a number: the image is left out
+    "dots-outside",  # of the image: they are dropped
     "dots-outside-region",
     "copy-dropped",  # an image of one half that is held out in another
     "copy-kept",

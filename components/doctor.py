@@ -26,6 +26,7 @@ from components.config.options import Choice
 from components.errors import UserError
 from components.networks import in_bf16
 from components.runs.predictor import load_predictor
+from components.runs.registry import Registry, registry_address
 from components.workspace.lock import storage
 
 GIB = 2**30
@@ -117,7 +118,7 @@ def dvc() -> Finding:
     remotes = [section for section in config.sections() if "remote" in section]
     if not remotes:
         what = f"{version}; no remote: results are on this machine alone"
-        return Finding("dvc", "warning", what, "dvc remote add --default NAME s3://BUCKET/PATH")
+        return Finding("dvc", "warning", what, "dotfield remote s3://BUCKET/PATH")
     addresses = ", ".join(config[section].get("url", "?") for section in remotes)
     return Finding("dvc", "ok", f"{version}; remotes: {addresses}")
 
@@ -141,6 +142,20 @@ def state_storage() -> Finding:
             "storage", "error", what, "set DOTFIELD_STORAGE to a folder or s3:// address that can be written"
         )
     return Finding("storage", "ok", f"unfinished work is kept at {address}")
+
+
+def registry() -> Finding:
+    """Whether the registry of deployed counters can be read, and the counter in use counts."""
+    address = registry_address()
+    try:
+        opened = Registry(address)
+        used = opened.current()
+        if used is not None:
+            load_predictor(opened.weights(used.counter))
+    except (UserError, OSError) as error:
+        return Finding("registry", "error", str(error), "set DOTFIELD_REGISTRY to a folder or s3:// address")
+    in_use = "no counter is in use" if used is None else f"{used.counter[:12]} is in use"
+    return Finding("registry", "ok", f"{in_use} at {address}")
 
 
 def disk() -> Finding:
@@ -208,6 +223,7 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     prefect,
     dvc,
     state_storage,
+    registry,
     disk,
     memory,
     clock,

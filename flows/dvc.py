@@ -20,8 +20,8 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
 from components.errors import UserError
-from components.workspace.dvc_output import is_hint
-from components.workspace.processes import end_tree, python_environment, wait_or_end
+from components.workspace.dvc_output import is_from_dvc, is_hint
+from components.workspace.processes import end_tree, guard, python_environment, wait_or_end
 
 LAST_LINES = 30  # of a failed stage's output, kept for the error
 
@@ -33,7 +33,8 @@ class Stage(NamedTuple):
 
 
 class StageError(Exception):
-    """A stage ended with an exit code other than 0, or was stopped."""
+    """A stage ended with an exit code other than 0, or was stopped. Its first line is the last that the stage itself
+    said: lists of runs show no more."""
 
 
 def stages(pipeline: Path) -> list[Stage]:
@@ -71,7 +72,7 @@ def run(words: Sequence[str], log: Callable[[str], None]) -> None:
     ) as process:
         last = _stream(process, log)
         if code := wait_or_end(process):
-            raise StageError(f"dvc {' '.join(words)} ended with exit code {code}; its last lines:\n{last}")
+            raise StageError(_describe(f"dvc {' '.join(words)}", code, last))
 
 
 class Runner:
@@ -85,8 +86,7 @@ class Runner:
         self._stopped = False
 
     def run(self, stage: Stage, log: Callable[[str], None]) -> None:
-        """Run one stage if it is stale; `log` gets each line of output but DVC's hints. Raises StageError with the last
-        lines."""
+        """Run one stage if it is stale; `log` gets each line of output but DVC's hints. Raises StageError."""
         process = self._start(stage)
         try:
             last = _stream(process, log)
@@ -97,7 +97,7 @@ class Runner:
         finally:
             self._running.discard(process)
         if code:
-            raise StageError(f"stage {stage.address} ended with exit code {code}; its last lines:\n{last}")
+            raise StageError(_describe(f"stage {stage.address}", code, last))
 
     def stop(self) -> None:
         with self._lock:
@@ -118,6 +118,7 @@ class Runner:
                 start_new_session=True,
                 env=self._environment,
             )
+            guard(process.pid)
             self._running.add(process)
         return process
 
@@ -132,6 +133,13 @@ def _stream(process: subprocess.Popen[str], log: Callable[[str], None]) -> str:
         last.append(line.rstrip())
         log(last[-1])
     return "\n".join(last)
+
+
+def _describe(what: str, code: int, last: str) -> str:
+    """A failure in words: first the stage's own last line, which is the one before DVC's."""
+    own = [line for line in last.splitlines() if not is_from_dvc(line)]
+    reason = own[-1] if own else f"{what} said nothing"
+    return f"{reason}\n{what} ended with exit code {code}; its last lines:\n{last}"
 
 
 def _environment(parallel: int) -> dict[str, str]:

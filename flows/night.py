@@ -13,13 +13,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from components.gate.judge import judge
-from components.gate.policy import Policy, read_policy
-from components.gate.verdict import Verdict
-
 from components.config.load import load_options
 from components.config.retrain import Retrain
 from components.export.export import export
+from components.gate.judge import judge
+from components.gate.policy import Policy, read_policy
+from components.gate.verdict import Verdict
 from components.inbox import check as checking
 from components.inbox import ingest as ingesting
 from components.inbox.check import Checked
@@ -31,7 +30,7 @@ from components.runs.folder import read_record
 from components.runs.registry import Entry, Registry, registry_address
 from components.stages.publish import preview
 from components.workspace import dvc_yaml
-from components.workspace.atomic import write_atomically
+from components.workspace.atomic import write_atomically, write_lines
 from components.workspace.layout import InboxPaths, Layout
 from flows import dvc, versions
 from flows.notify import tell
@@ -98,6 +97,7 @@ def is_done(night: Night) -> bool:
 
 def check(night: Night, ingested: Ingested) -> Checked:
     """The data report of the raw data set as a gate."""
+    night.paths.new_version.unlink(missing_ok=True)  # of a night that was killed
     return checking.check_accepted(night.settings, night.raw, night.paths, ingested)
 
 
@@ -107,7 +107,7 @@ def version(night: Night, checked: Checked, log: Log) -> dict[str, Any]:
     md5 = versions.add(root, log)
     if night.settings.push:
         dvc.run(["push", str(versions.dvc_file(root))], log)
-    checking.remember_version(night.paths, checked.images)
+    write_lines(night.paths.new_version, checked.images)
     people = sum(image["people"] for image in checked.images)
     return {"version": md5, "images": len(checked.images), "new": checked.new, "people": people}
 
@@ -158,18 +158,23 @@ def decided(night: Night) -> Entry | None:
     return next((entry for entry in entries if entry.decision.get("night") == night.key), None)
 
 
-def decide(night: Night, outcome: str, reason: str, facts: dict[str, Any], file: Path | None = None) -> Entry:
-    """Deploy the candidate in `file` if the outcome is GO, and write the decision to the ledger in any case.
-
-    Raises UserError: another counter is in use than the one that the candidate was compared with."""
+def decide(night: Night, outcome: str, reason: str, facts: dict[str, Any]) -> Entry:
+    """Write down a decision that deploys nothing."""
     used = night.registry.current()
     before = used.counter if used else None
-    decision = {"night": night.key, "outcome": outcome, "reason": reason, "before": before, **facts}
-    if outcome != GO:
-        return night.registry.record(decision)
-    assert file is not None
-    counter = night.registry.add(file, night.paths.card.read_text())
-    return night.registry.deploy(counter, decision | {"candidate": counter}, before)
+    return night.registry.record({"night": night.key, "outcome": outcome, "reason": reason, "before": before, **facts})
+
+
+def deploy(night: Night, verdict: Verdict, facts: dict[str, Any], file: Path) -> Entry:
+    """Put the candidate in `file` in use if the gate says GO, and write its answer to the ledger in any case.
+
+    Raises UserError: another counter is in use than the one that the gate compared it with."""
+    facts = {"gate": verdict.as_json(), "candidate": verdict.candidate, **facts}
+    reason = "; ".join(verdict.reasons()) or "every check that counts passed"
+    if verdict.outcome != GO:
+        return decide(night, verdict.outcome, reason, facts)
+    decision = {"night": night.key, "outcome": GO, "reason": reason, "before": verdict.current, **facts}
+    return night.registry.deploy(night.registry.add(file, night.paths.card.read_text()), decision, verdict.current)
 
 
 def publish(night: Night) -> None:
@@ -186,5 +191,6 @@ def notify(night: Night, entry: Entry) -> None:
 
 
 def finish(night: Night) -> None:
-    """Write down that nothing is left to do for these pictures."""
+    """Write down that nothing is left to do for these pictures, with which the next ones are compared."""
+    checking.keep_version(night.paths)
     write_atomically(night.paths.night, json.dumps({"done": night.key}).encode())

@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 import click
+import psutil
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
@@ -17,39 +18,53 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture, as_completed, wait
 from prefect.states import Failed
+from pydantic import PositiveInt
 
+from components.config.options import Name
 from components.data import availability
 from components.errors import UserError
 from components.workspace import dvc_yaml
 from components.workspace.layout import DEMO, Layout
-from components.workspace.processes import exit_on_sigterm
+from components.workspace.processes import exit_on_sigterm, guard
 from flows import dvc
+from flows.naming import run_name
 
 
-@flow(flow_run_name="{study}", persist_result=False)
-def reproduce(study: str = DEMO, parallel: int = 1) -> State | None:
-    """Run what is stale of a study, `parallel` stages at the same time, and leave its tables as artifacts."""
+@flow(flow_run_name=run_name, persist_result=False)
+def reproduce(study: Name = DEMO, parallel: PositiveInt = 1) -> State | None:
+    """Run what is stale of a study, and leave its tables as artifacts.
+
+    Args:
+        study: A study: the name of a folder in params/.
+        parallel: How many stages run at the same time; they share this machine's processors.
+    """
     layout = Layout(study)
     try:
         availability.require(dvc_yaml.load(layout), str(layout.params))
         stages = dvc.stages(dvc_yaml.write(layout))
     except UserError as error:
         return Failed(message=str(error))
+    if failed := run_stages(stages, parallel):
+        return failed
+    show_tables(layout)
+    return None
+
+
+def run_stages(stages: list[dvc.Stage], parallel: int) -> State | None:
+    """Run what is stale of these stages; what failed, as one state. Whatever ends the flow ends them."""
     runner = dvc.Runner(parallel)
     try:
         states = run_all(stages, runner, parallel)
     except BaseException:
         runner.stop()
         raise
-    if failures := [state.message or "" for state in states if state.is_failed() or state.is_crashed()]:
-        return Failed(message="\n".join(failures))
-    show_tables(layout)
-    return None
+    failures = [state.message or "" for state in states if state.is_failed() or state.is_crashed()]
+    return Failed(message="\n".join(failures)) if failures else None
 
 
 @task(task_run_name="{stage.name}", cache_policy=NO_CACHE, persist_result=False)
 def run_stage(stage: dvc.Stage, runner: dvc.Runner) -> State | None:
-    """One stage; a failure is a state with the stage's last lines, not a traceback through Prefect."""
+    """One stage; a failure is a state whose first line is the last that the stage said, without a traceback."""
     try:
         runner.run(stage, get_run_logger().info)
     except dvc.StageError as error:
@@ -80,12 +95,14 @@ def show_tables(layout: Layout) -> None:
 
 def start_server() -> None:
     """Prefect's temporary server, unless PREFECT_API_URL names one, deaf to the Ctrl-C that reaches every process of a
-    terminal: it must outlive the flow, which tells it how it ended."""
+    terminal: it must outlive the flow, which tells it how it ended. It does not outlive a flow that is killed."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         get_client(sync_client=True)
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    for child in psutil.Process().children():
+        guard(child.pid)
 
 
 @click.command()

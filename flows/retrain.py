@@ -19,6 +19,7 @@ from prefect.states import Completed, Failed
 from components.config.load import load_options
 from components.config.retrain import Event, Retrain
 from components.errors import UserError
+from components.gate.verdict import Verdict
 from components.inbox.check import Checked
 from components.inbox.ingest import Ingested
 from components.publish import history, tables
@@ -27,11 +28,12 @@ from components.workspace.layout import RETRAIN
 from components.workspace.lock import exclusive_lock
 from components.workspace.processes import exit_on_sigterm
 from flows import dvc, night
+from flows.naming import run_name
 from flows.night import Night
 from flows.notify import tell
-from flows.reproduce import run_all, show_tables, start_server
+from flows.reproduce import run_stages, show_tables, start_server
 
-RETRIES, DELAYS = 3, [10, 30, 90]  # of what fetches and sends; seconds
+RETRIES, DELAYS = 3, [10.0, 30.0, 90.0]  # of what fetches and sends; seconds
 step = task(cache_policy=NO_CACHE, persist_result=False)
 fetching_step = task(cache_policy=NO_CACHE, persist_result=False, retries=RETRIES, retry_delay_seconds=DELAYS)
 
@@ -42,18 +44,12 @@ def _tell_of_run(event: Event, run: FlowRun, state: State[Any]) -> None:
     tell(settings, event, str(run.id), f"{settings.study}: retraining {event}", f"{run.name}: {state.message}")
 
 
-def tell_of_failure(flow: Flow[..., Any], run: FlowRun, state: State[Any]) -> None:
-    _tell_of_run("failed", run, state)
+def tell_of_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    _tell_of_run("failed", flow_run, state)
 
 
-def tell_of_crash(flow: Flow[..., Any], run: FlowRun, state: State[Any]) -> None:
-    _tell_of_run("crashed", run, state)
-
-
-def run_name() -> str:
-    """The date and the settings of a run, as the list of runs shows it."""
-    started = runtime.flow_run.scheduled_start_time
-    return f"{started:%Y-%m-%d} {Path(runtime.flow_run.parameters['settings']).stem}"
+def tell_of_crash(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    _tell_of_run("crashed", flow_run, state)
 
 
 @flow(flow_run_name=run_name, persist_result=False, on_failure=[tell_of_failure], on_crashed=[tell_of_crash])
@@ -100,9 +96,7 @@ def decide(tonight: Night, ingested: Ingested) -> Entry:
         file = night.candidate(tonight)
     except UserError as error:
         return night.decide(tonight, night.NO_GO, f"the candidate: {error}", facts)
-    verdict = gate(tonight, file)
-    reason = "; ".join(verdict.reasons()) or "every check that counts passed"
-    return deploy(tonight, verdict.outcome, reason, facts | {"gate": verdict.as_json()}, file)
+    return deploy(tonight, gate(tonight, file), facts, file)
 
 
 @fetching_step
@@ -122,14 +116,8 @@ def version(tonight: Night, checked: Checked) -> dict[str, Any]:
 
 def reproduce(stages: list[dvc.Stage]) -> None:
     """A task for each stage. Raises StageError: one failed."""
-    runner = dvc.Runner()
-    try:
-        states = run_all(stages, runner, 1)
-    except BaseException:
-        runner.stop()
-        raise
-    if failures := [state.message or "" for state in states if not state.is_completed()]:
-        raise dvc.StageError(failures[0])
+    if failed := run_stages(stages, parallel=1):
+        raise dvc.StageError(failed.message or "")
 
 
 @fetching_step
@@ -138,13 +126,13 @@ def keep_results(tonight: Night, stages: list[dvc.Stage], data: dict[str, Any]) 
 
 
 @step
-def gate(tonight: Night, file: Path) -> Any:
+def gate(tonight: Night, file: Path) -> Verdict:
     return night.gate(tonight, file)
 
 
 @fetching_step
-def deploy(tonight: Night, outcome: str, reason: str, facts: dict[str, Any], file: Path) -> Entry:
-    return night.decide(tonight, outcome, reason, facts, file)
+def deploy(tonight: Night, verdict: Verdict, facts: dict[str, Any], file: Path) -> Entry:
+    return night.deploy(tonight, verdict, facts, file)
 
 
 @step

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -43,22 +43,24 @@ def commit_files(branch: str, files: Iterable[Path], message: str) -> str:
     prefix = _git("rev-parse", "--show-prefix")
     with TemporaryDirectory() as folder:
         index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
-        _git("read-tree", parent, **index)
+        _git("read-tree", parent, environment=index)
         for file in files:
             blob = _git("hash-object", "-w", "--", str(file))
-            _git("update-index", "--add", "--cacheinfo", f"100644,{blob},{prefix}{file.as_posix()}", **index)
-        tree = _git("write-tree", **index)
+            _git("update-index", "--add", "--cacheinfo", f"100644,{blob},{prefix}{file.as_posix()}", environment=index)
+        tree = _git("write-tree", environment=index)
     if tree == _git("rev-parse", f"{parent}^{{tree}}"):
         return parent
     who = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in AUTHOR.items()}
-    commit = _git("commit-tree", tree, "-p", parent, "-m", message, **who)
+    commit = _git("commit-tree", tree, "-p", parent, "-m", message, environment=who)
     _git("update-ref", name, commit, before or "0" * 40)
     return commit
 
 
-def _git(*words: str, check: bool = True, **environment: str) -> str:
+def _git(*words: str, check: bool = True, environment: Mapping[str, str] | None = None) -> str:
     """What Git says. Raises UserError: it fails, unless that is no mistake."""
-    done = subprocess.run(["git", *words], capture_output=True, text=True, check=False, env=os.environ | environment)
+    done = subprocess.run(
+        ["git", *words], capture_output=True, text=True, check=False, env={**os.environ, **(environment or {})}
+    )
     if check and done.returncode:
         raise UserError(f"branch: git {words[0]}: {' '.join(done.stderr.split())}")
     return done.stdout.strip()

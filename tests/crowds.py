@@ -54,7 +54,7 @@ def plan(
 
 def save_weights(folder: Path, plan: Plan, weights: dict[str, Tensor], stride: int, scale: float) -> None:
     """Write a finished run with these weights of the joint model."""
-    record = {"format": FORMAT, **plan.plain(), "stride": stride, "scale": scale}
+    record = {"format": FORMAT, **plan.plain(), "seed": 7, "stride": stride, "scale": scale}
     best = {"epoch": 1, "val_mae": 0.0, "model": weights}
     save_run(RunPaths(folder), record, {"epoch": 1, "history": [], "best": best, "model": weights})
 

@@ -17,11 +17,28 @@ from components.runs.provenance import data_sha256, provenance
 from components.stages.evaluate import evaluate
 from components.stages.prepare import prepare
 from components.stages.rasterize import rasterize
-from components.training.assemble import TrainingData, assemble, open_data, samples
+from components.training.assemble import TrainingData, assemble, load_start, open_data, samples
 from components.training.fit import State, fit
 from components.training.progress import describe_training
 from components.workspace.layout import Layout
 from components.workspace.settings import plan_of_seed, read_experiment, write_settings
+
+TINY = {
+    "study": "tiny",
+    "title": "A tiny crowd",
+    "datasets": {
+        "crowd": {
+            "source": {"kind": "synthetic", "images": 12, "height": 48, "width": 64, "low": 2, "high": 9},
+            "split": {"val": 0.25, "test": 0.25},
+        }
+    },
+    "maps": {"near": {"dataset": "crowd", "kernel": {"kind": "fixed", "sigma": 4}}},
+    "dataset": "crowd",
+    "counter": {"kind": "mcnn"},
+    "training": {"epochs": 1, "batch_size": 4},
+    "experiments": {"fixed": {"annotation": "near"}},
+    "publish": {"baseline": "fixed", "bootstrap": 100},
+}
 
 FitPlan = Callable[[Plan, int, TrainingData], tuple[State, str]]
 
@@ -38,7 +55,7 @@ def write_study(values: dict) -> Layout:
 def fit_plan(plan: Plan, seed: int, data: TrainingData) -> tuple[State, str]:
     """Train one run; its last state, and what the counter started from."""
     model = assemble(plan, seed)
-    started_from = model.counter.load_pretrained()
+    started_from = load_start(model)
     training, validation = samples(plan, seed, data, model.stride)
     return fit(model, training, validation, plan.training, report=lambda record, state: None), started_from
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import signal
@@ -38,7 +39,7 @@ def test_studies_are_listed_with_their_size_and_state(project: Path, typed) -> N
     assert head.split() == ["study", "experiments", "runs", "state", "title"]
     assert first.split()[:2] == ["broken", "mistake"]
     assert "params/broken/study.yaml: is not YAML" in first
-    assert re.fullmatch(r"demo +5 +15  never run  A synthetic crowd *", last)
+    assert re.fullmatch(r"demo +5 +11  never run  A synthetic crowd *", last)
 
 
 def test_the_state_of_a_study_follows_its_files(project: Path, typed) -> None:
@@ -132,7 +133,7 @@ def test_run_shows_the_table_and_a_failed_stage_its_exit_code(tmp_path: Path) ->
     folder = stand_in.repository(tmp_path, stages)
 
     failed = stand_in.command(folder, "dotfield", "run", "demo")
-    assert failed.returncode != 0
+    assert failed.returncode == 1
     assert "failed to reproduce 'publish'" in failed.stdout
     assert "Traceback" not in failed.stdout
 
@@ -143,6 +144,17 @@ def test_run_shows_the_table_and_a_failed_stage_its_exit_code(tmp_path: Path) ->
     assert "nothing changed" not in first.stdout
     second = stand_in.command(folder, "dotfield", "run", "demo").stdout
     assert second.startswith("nothing changed: every stage of demo is up to date\n\n| the table |")
+
+    document = stand_in.command(folder, "dotfield", "run", "demo", "--json", stderr=subprocess.PIPE)
+    assert json.loads(document.stdout) == {
+        "schema": 1,
+        "changed": False,
+        "study": "demo",
+        "results": None,
+        "report": "out/demo/published/report.html",
+        "tables": "out/demo/published/tables",
+    }
+    assert "nothing changed" in document.stderr
 
     for text in ("| another |\n", "| the table |\n"):
         (folder / "table.md").write_text(text)
@@ -204,16 +216,18 @@ def test_run_finds_mistakes_before_anything_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_ending_run_ends_dvc(number: int, tmp_path: Path) -> None:
     folder = stand_in.repository(tmp_path, {"sleeper": {"cmd": "echo $$ > pid.tmp && mv pid.tmp pid && sleep 600"}})
     run = subprocess.Popen(["dotfield", "run", "demo"], cwd=folder, env=stand_in.ENVIRONMENT)
     try:
         dvc = psutil.Process(stand_in.pid(folder / "pid")).parent()
         assert dvc is not None
+        below = [dvc, *dvc.children(recursive=True)]
         run.send_signal(number)
         assert run.wait(timeout=60) != 0
-        assert not dvc.is_running()
+        _, left = psutil.wait_procs(below, timeout=30)  # a killed command's guard ends them
+        assert not left
     finally:
         for process in psutil.process_iter(["cwd"]):
             if process.info["cwd"] == str(folder):

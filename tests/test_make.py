@@ -25,7 +25,8 @@ def test_the_lock_is_exact_pins_and_names_no_place() -> None:
 
 def test_the_lock_fits_pyproject() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [Requirement(text) for text in project["dependencies"] + project["optional-dependencies"]["dev"]]
+    extras = project["optional-dependencies"]
+    wanted = [Requirement(text) for text in project["dependencies"] + extras["dev"] + extras["docs"]]
     pins = {_same(name): version for name, version in (pin.split("==") for pin in PINS)}
     assert [str(want) for want in wanted if pins.get(_same(want.name), "absent") not in want.specifier] == []
 
@@ -45,7 +46,8 @@ def test_a_python_without_venv_is_told_what_to_install(tmp_path: Path) -> None:
 
 def test_help_names_every_command() -> None:
     listed = stand_in.command(ROOT, "make", "help").stdout
-    assert [line.split()[1] for line in listed.splitlines()] == ["help", "demo", "test", "wheel", "lock", "clean"]
+    names = ["help", "demo", "test", "serve", "docs", "wheel", "lock", "clean"]
+    assert [line.split()[1] for line in listed.splitlines()] == names
 
 
 @pytest.mark.slow

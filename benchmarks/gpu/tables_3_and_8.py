@@ -42,7 +42,7 @@ from components.stages.prepare import prepare
 from components.stages.publish import publish
 from components.stages.rasterize import rasterize
 from components.stages.train import write_run
-from components.training.assemble import TrainingData, assemble, open_data, samples
+from components.training.assemble import TrainingData, assemble, load_start, open_data, samples
 from components.training.fit import Record, State, fit
 from components.training.progress import EpochProgress
 from components.workspace.layout import STATE, Layout, PreparedPaths
@@ -236,11 +236,9 @@ def fit_run(plan: Plan, seed: int, data: TrainingData, file: Path, on_progress: 
     """Train one run, or go on with it from `file`, which is written after each epoch; returns its last state, and what
     the counter started from. `on_progress` gets the epochs done so far, and the record of each epoch that ends.
 
-    Raises UserError: see `samples`, `Counter.load_pretrained` and `fit`."""
+    Raises UserError: see `samples`, `load_start` and `fit`."""
     model = assemble(plan, seed)
-    saved: dict[str, Any] = (
-        _read(file) if file.exists() else {"state": None, "started_from": model.counter.load_pretrained()}
-    )
+    saved: dict[str, Any] = _read(file) if file.exists() else {"state": None, "started_from": load_start(model)}
     training, validation = samples(plan, seed, data, model.stride)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     file.parent.mkdir(parents=True, exist_ok=True)

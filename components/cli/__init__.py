@@ -5,25 +5,48 @@ standard error."""
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 
 import click
 
-from components.cli import compare, count, data, doctor, export, kinds, new, registry, studies
+from components.cli import (
+    compare,
+    completion,
+    count,
+    data,
+    doctor,
+    export,
+    inbox,
+    kinds,
+    new,
+    registry,
+    remote,
+    studies,
+)
+
+EXIT_CODES = """\b
+Exit codes:
+  0    done
+  1    something is wrong: a stage failed, `doctor` or `data check --strict` found
+       something, or there is a bug in dotfield (a traceback)
+  2    a mistake that you can mend, said in one line; nothing was done
+  3    a part was not done: `count` could not count some pictures
+  130  Ctrl-C; the same command goes on from there
+"""
 
 
 def main() -> None:
-    """The command line. Exit codes: 0, done; 1, a bug, with its traceback; 2, a mistake that the user can mend, in one
-    line; 130, Ctrl-C; else that of DVC."""
+    """The command line; `EXIT_CODES` says how it ends."""
+    if completion.COMPLETE in os.environ:  # the Tab key was pressed: at once
+        dotfield()
     from components.workspace.processes import call, exit_on_sigterm
 
     exit_on_sigterm()
     call("dotfield", dotfield)
 
 
-@click.group()
-@click.version_option(importlib.metadata.version("dotfield"), prog_name="dotfield")
+@click.group(epilog=EXIT_CODES)
+@click.version_option(package_name="dotfield", prog_name="dotfield")
 @click.option("--traceback", is_flag=True, help="Show the traceback of an error that would be one line.")
 def dotfield(traceback: bool) -> None:
     """Train crowd counters together with the density maps they learn from."""
@@ -40,6 +63,7 @@ for command in (
     studies.publish_study,
     studies.check_study,
     studies.apply_best,
+    studies.show_dag,
     compare.compare,
     count.count,
     kinds.list_kinds,
@@ -47,6 +71,9 @@ for command in (
     doctor.doctor,
     new.new_study,
     export.export_run,
+    completion.completion,
+    inbox.inbox,
+    remote.remote,
     registry.deployed,
     registry.deploy,
     registry.rollback,

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import click
 
+from components.cli.completion import complete_experiment
+from components.cli.output import json_option
+
 
 @click.command()
-@click.argument("first", metavar="STUDY/EXPERIMENT")
-@click.argument("second", metavar="STUDY/EXPERIMENT")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.argument("first", metavar="STUDY/EXPERIMENT", shell_complete=complete_experiment)
+@click.argument("second", metavar="STUDY/EXPERIMENT", shell_complete=complete_experiment)
+@json_option
 @click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Also write a page, with the images.")
 def compare(first: str, second: str, as_json: bool, html: Path | None) -> None:
     """Compare two experiments that were run: settings, data, code, machine; errors, paired; and images."""

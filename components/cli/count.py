@@ -90,12 +90,12 @@ def count(
 
 def _in_use(counter: Path | None, registry: str | None) -> Path:
     """The weights file of the counter in use. Raises UserError where there is none."""
+    from components.cli.registry import open_registry
     from components.errors import UserError
-    from components.runs.registry import Registry, registry_address
 
     if counter is not None:
         raise click.UsageError("give --counter or --deployed, not both")
-    opened = Registry(registry_address(registry))
+    opened = open_registry(registry)
     used = opened.current()
     if used is None:
         raise UserError(f"{opened.address}: no counter is in use; deploy one with `dotfield deploy RUN --reason TEXT`")

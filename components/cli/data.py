@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from components.cli.completion import complete_dataset
+from components.cli.output import json_option, print_json
+
 if TYPE_CHECKING:
     from components.config.options import Choice
 
@@ -19,9 +22,14 @@ def data() -> None:
 
 @data.command("check")
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--kind", metavar="KIND", help="What it is; without it, guessed from the folder.")
+@click.option(
+    "--kind",
+    metavar="KIND",
+    help="What it is; without it, guessed from the folder.",
+    shell_complete=complete_dataset,
+)
 @click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of that kind, as in a study.")
-@click.option("--json", "as_json", is_flag=True, help="For programs: every problem with a stable id of its kind.")
+@json_option
 @click.option("--strict", is_flag=True, help="Exit with code 1 where an image or a dot is lost.")
 def check_data(path: Path, kind: str | None, options: tuple[str, ...], as_json: bool, strict: bool) -> None:
     """Print what is in the folder PATH, and everything that is wrong with it."""
@@ -39,9 +47,15 @@ def check_data(path: Path, kind: str | None, options: tuple[str, ...], as_json: 
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default="sheet.png", show_default=True)
 @click.option("--images", type=click.IntRange(1, 400), default=12, show_default=True, help="How many to show at most.")
-@click.option("--kind", metavar="KIND", help="What it is; without it, guessed from the folder.")
+@click.option(
+    "--kind",
+    metavar="KIND",
+    help="What it is; without it, guessed from the folder.",
+    shell_complete=complete_dataset,
+)
 @click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of that kind, as in a study.")
-def show_data(path: Path, out: Path, images: int, kind: str | None, options: tuple[str, ...]) -> None:
+@json_option
+def show_data(path: Path, out: Path, images: int, kind: str | None, options: tuple[str, ...], as_json: bool) -> None:
     """Draw a sheet of the pictures in the folder PATH with their dots: the oddest and the most crowded first.
 
     Where the folder holds several data sets, each has a sheet of its own, named after the first with a number."""
@@ -51,12 +65,18 @@ def show_data(path: Path, out: Path, images: int, kind: str | None, options: tup
 
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise UserError(f"--out {out}: must end with .png or .jpg")
+    files = []
     for number, source in enumerate(folder_sources(path, kind, options)):
         dataset = plugins.build("dataset", source.kind, plugins.resolve("dataset", source, str(path)))
         file = out.with_stem(f"{out.stem}-{number + 1}") if number else out
         file.parent.mkdir(parents=True, exist_ok=True)
         sheet.draw_sheet(dataset, str(path), images).save(file, quality=90)
-        click.echo(file)
+        files.append({"file": file, "kind": source.kind})
+    if as_json:
+        print_json(path=path, sheets=files)
+        return
+    for each in files:
+        click.echo(each["file"])
 
 
 def folder_sources(path: Path, kind: str | None, options: tuple[str, ...]) -> list[Choice]:

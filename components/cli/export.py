@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from components.cli.output import json_option, print_json
+
 if TYPE_CHECKING:
     from components.export.network import Inputs
 
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
 @click.option("--half", is_flag=True, help="Weights in half precision: a file of half the size.")
 @click.option("--input", "inputs", type=click.Choice(["uint8", "imagenet"]), help="Of a network: pixels (default).")
 @click.option("--data", type=click.Path(path_type=Path), help="Prepared data to measure on; else those of the study.")
-def export_run(run: Path, file: Path, half: bool, inputs: Inputs | None, data: Path | None) -> None:
+@json_option
+def export_run(run: Path, file: Path, half: bool, inputs: Inputs | None, data: Path | None, as_json: bool) -> None:
     """Write the counter of RUN (a run's folder, or weights) as one FILE, and a model card beside it.
 
     .safetensors holds weights for dotfield.load(), .onnx and .pt2 (torch.export) a network for images of any size. The
@@ -25,4 +28,8 @@ def export_run(run: Path, file: Path, half: bool, inputs: Inputs | None, data: P
     from components.export.card import summary
     from components.export.export import export
 
-    click.echo(summary(export(run, file, half=half, inputs=inputs, data=data)))
+    facts = export(run, file, half=half, inputs=inputs, data=data)
+    if as_json:
+        print_json(**facts)
+        return
+    click.echo(summary(facts))

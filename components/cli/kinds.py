@@ -6,21 +6,22 @@ from typing import TYPE_CHECKING
 
 import click
 
+from components.cli.completion import complete_kind
+from components.cli.output import json_option, print_json
+
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from components.config.describe import Kind
+    from components.config.describe import Option
 
 
 @click.command("kinds")
-@click.argument("words", nargs=-1, metavar="[FAMILY] [KIND]")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.argument("words", nargs=-1, metavar="[FAMILY] [KIND]", shell_complete=complete_kind)
+@json_option
 def list_kinds(words: tuple[str, ...], as_json: bool) -> None:
     """List what can be chosen with `kind:` in a study; of a KIND, or of all kinds of a FAMILY, every option.
 
     Families are dataset, drawn_map, density_map, counter and loss."""
-    import json
-
     from rich.console import Console
 
     from components.config.describe import describe, find
@@ -34,23 +35,22 @@ def list_kinds(words: tuple[str, ...], as_json: bool) -> None:
         return
     found = [describe(family, kind) for family, kind in find(words)]
     if as_json:
-        plain = [kind._asdict() | {"options": [option._asdict() for option in kind.options]} for kind in found]
-        click.echo(json.dumps({"schema": 1, "kinds": plain}, indent=2, ensure_ascii=False))
+        print_json(kinds=[kind._asdict() | {"options": [each._asdict() for each in kind.options]} for kind in found])
         return
     console = Console(highlight=False, markup=False, soft_wrap=False)
     for kind in found:
         console.print(f"{kind.family} {kind.kind}", style="bold")
         console.print("\n".join(text for text in (kind.summary, kind.notes) if text))
-        console.print(_table(kind) if kind.options else "It has no options.", "")
+        console.print(option_table(kind.options) if kind.options else "It has no options.", "")
 
 
-def _table(kind: Kind) -> Table:
+def option_table(options: list[Option]) -> Table:
     """One row for each option."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table("option", "type", "default", "meaning", box=None, pad_edge=False)
-    for option in kind.options:
+    for option in options:
         paper = f"\n(paper: {option.paper})" if option.paper is not None else ""
         default = "required" if option.required else f"{option.default}{paper}"
         table.add_row(*map(Text, (option.name, option.type, default, option.meaning)))

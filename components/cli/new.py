@@ -6,13 +6,19 @@ from pathlib import Path
 
 import click
 
+from components.cli.completion import complete_dataset
+from components.cli.output import json_option, print_json
+
 
 @click.command("new")
 @click.argument("name")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--kind", metavar="KIND", help="What the folder is; without it, guessed.")
+@click.option(
+    "--kind", metavar="KIND", help="What the folder is; without it, guessed.", shell_complete=complete_dataset
+)
 @click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of that kind, as in a study.")
-def new_study(name: str, folder: Path, kind: str | None, options: tuple[str, ...]) -> None:
+@json_option
+def new_study(name: str, folder: Path, kind: str | None, options: tuple[str, ...], as_json: bool) -> None:
     """Write the study NAME for the pictures in FOLDER: a whole study.yaml from what is found there, with reasons."""
     import re
 
@@ -41,4 +47,7 @@ def new_study(name: str, folder: Path, kind: str | None, options: tuple[str, ...
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("x") as study:
         study.write(text)
+    if as_json:
+        print_json(study=name, file=file, source={"kind": sources[0].kind, **sources[0].options})
+        return
     click.echo(f"{file}\n\nnext: dotfield check {name}; dotfield run {name}")

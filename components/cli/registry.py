@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-import json
+import logging
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from components.cli.output import json_option, print_json
+
 if TYPE_CHECKING:
     from components.gate.verdict import Verdict
-    from components.runs.registry import Deployed, Entry
-
-Command = Callable[..., None]
+    from components.runs.registry import Deployed, Entry, Registry
 
 registry_option = click.option(
     "--registry", metavar="ADDRESS", help="A folder or s3:// address.  [default: DOTFIELD_REGISTRY, or registry/]"
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-HASH_SHOWN = 12
+HASH_SHOWN = 12  # hexadecimal digits
+WHY_SHOWN = 120  # letters; all of them with --json
+
+
+def open_registry(address: str | None) -> Registry:
+    """The registry at an address that was given, or the usual one. What it warns of goes to standard error."""
+    from components.runs.registry import Registry, registry_address
+
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.StreamHandler):
+            handler.setStream(sys.stderr)
+    return Registry(registry_address(address))
 
 
 @click.command()
@@ -29,13 +39,12 @@ HASH_SHOWN = 12
 @json_option
 def deployed(registry: str | None, as_json: bool) -> None:
     """Say which counter is in use, and which one was before."""
-    from components.runs.registry import Registry, registry_address
 
-    opened = Registry(registry_address(registry))
+    opened = open_registry(registry)
     both = {"current": opened.current(), "previous": opened.previous()}
     if as_json:
         places = {name: None if place is None else place._asdict() for name, place in both.items()}
-        click.echo(json.dumps({"registry": opened.address} | places, indent=2, default=str))
+        print_json(registry=opened.address, **places)
     elif both["current"] is None:
         click.echo(f"{opened.address}: no counter is in use; deploy one with `dotfield deploy RUN --reason TEXT`")
     else:
@@ -55,9 +64,8 @@ def deploy(run: str, reason: str, registry: str | None, as_json: bool) -> None:
     card, as `dotfield export` does, and counted with before it is kept."""
     from components.export.export import export
     from components.runs.find import find_weights
-    from components.runs.registry import Registry, registry_address
 
-    opened, source = Registry(registry_address(registry)), find_weights(run)
+    opened, source = open_registry(registry), find_weights(run)
     used = opened.current()
     with TemporaryDirectory() as folder:
         file = Path(folder) / "counter.safetensors"
@@ -75,22 +83,25 @@ def deploy(run: str, reason: str, registry: str | None, as_json: bool) -> None:
 @json_option
 def rollback(reason: str, registry: str | None, as_json: bool) -> None:
     """Put the previous counter in use again."""
-    from components.runs.registry import Registry, registry_address
 
-    _show(Registry(registry_address(registry)).rollback(reason), as_json)
+    _show(open_registry(registry).rollback(reason), as_json)
 
 
 @click.command()
+@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), metavar="PAGE", help="Write a page too.")
 @registry_option
 @json_option
-def history(registry: str | None, as_json: bool) -> None:
+def history(html: Path | None, registry: str | None, as_json: bool) -> None:
     """List every decision of the registry, the oldest first."""
+    from components.publish.history import write_page
     from components.publish.tables import Table, plain
-    from components.runs.registry import Registry, registry_address
 
-    entries = Registry(registry_address(registry)).history()
+    opened = open_registry(registry)
+    entries = opened.history()
+    if html:
+        write_page(entries, opened.address, html)
     if as_json:
-        click.echo(json.dumps([entry.model_dump(mode="json") for entry in entries], indent=2))
+        print_json(entries=[entry.model_dump(mode="json") for entry in entries])
         return
     rows = tuple(
         (str(entry.number), f"{entry.time:%Y-%m-%d %H:%M}", entry.action, _hash(entry.current), *_words(entry.decision))
@@ -114,14 +125,16 @@ def gate(candidate: str, policy: Path | None, against: str | None, registry: str
     from components.gate.policy import read_policy
     from components.gate.verdict import EXIT_CODES
     from components.runs.find import find_weights
-    from components.runs.registry import Registry, registry_address
     from components.workspace.layout import GATE
 
-    options, opened = read_policy(policy or GATE), Registry(registry_address(registry))
+    options, opened = read_policy(policy or GATE), open_registry(registry)
     used = None if against else opened.current()
     current = find_weights(against) if against else None if used is None else opened.weights(used.counter)
     verdict = judge(find_weights(candidate), current, options, opened, str(policy or GATE))
-    click.echo(json.dumps(verdict.as_json(), indent=2) if as_json else _verdict(verdict))
+    if as_json:
+        print_json(**verdict.as_json())
+    else:
+        click.echo(_verdict(verdict))
     sys.exit(EXIT_CODES[verdict.outcome])
 
 
@@ -146,7 +159,7 @@ def _number(value: float | None) -> str:
 
 def _show(entry: Entry, as_json: bool) -> None:
     if as_json:
-        click.echo(entry.model_dump_json(indent=2))
+        print_json(**entry.model_dump(mode="json"))
     else:
         about = _about(entry.metadata)
         click.echo(f"{entry.action} {entry.number}: {_hash(entry.current)} is in use ({about})")
@@ -175,4 +188,4 @@ def _words(decision: dict[str, Any]) -> tuple[str, str]:
     why = decision.get("reason") or "; ".join(
         f"{check['id']}: {check['words']}" for check in decision.get("checks", ()) if check.get("verdict") == "fail"
     )
-    return str(decision.get("outcome", "-")), str(why)
+    return str(decision.get("outcome", "-")), shorten(str(why), WHY_SHOWN, placeholder=" ...")

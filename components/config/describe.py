@@ -13,8 +13,20 @@ from pydantic.fields import FieldInfo
 
 from components.config import plugins
 from components.config.options import Choice, Options
+from components.config.search import Dimension, Search
+from components.config.study import DatasetEntry, Experiment, MapEntry, Publish, Study, Training
 from components.errors import UserError
 
+STUDY_SCHEMAS: tuple[type[Options], ...] = (  # the parts of a study.yaml, in the order in which they stand there
+    Study,
+    DatasetEntry,
+    MapEntry,
+    Experiment,
+    Training,
+    Search,
+    Dimension,
+    Publish,
+)
 WORDS = {int: "integer", float: "number", bool: "true or false", str: "text", Path: "path", type(None): "null"}
 BOUNDS = {"ge": ">= {}", "gt": "> {}", "le": "<= {}", "lt": "< {}"}
 
@@ -63,6 +75,12 @@ def describe(family: str, kind: str) -> Kind:
     notes = inspect.getdoc(schema) if schema.__doc__ else ""
     stable, paper = (plugins.default_options(family, kind, preset) for preset in ("stable", "paper"))
     return Kind(family, kind, _one_line(summary), _one_line(notes or ""), options_of(schema, stable, paper))
+
+
+def describe_schema(schema: type[Options]) -> list[Option]:
+    """The options of a part of a study, in which presets change nothing."""
+    values = plugins.defaults(schema)
+    return options_of(schema, values, values)
 
 
 def options_of(

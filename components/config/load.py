@@ -66,12 +66,12 @@ def study_files(path: Path) -> list[Path]:
     return [file for file, _ in _read_chain(path)]
 
 
-def settings(study: Study) -> dict[str, dict[str, dict[str, Any]]]:
+def settings(study: Study, *, defaults: bool = True) -> dict[str, dict[str, dict[str, Any]]]:
     """Plain data of all that changes the numbers of each entry: `settings(study)[family][name]`, where the families are
     datasets, maps, experiments, averaging (how each experiment's runs are tested) and searches.
 
-    Defaults of the schema are filled in; those of kinds are not. An experiment's title and the published row beside
-    which it is shown are left out."""
+    `defaults`: whether those of the schema are filled in; those of kinds are not. An experiment's title and the
+    published row beside which it is shown are left out."""
     families: dict[str, Mapping[str, Options]] = {
         "datasets": study.datasets,
         "maps": study.maps,
@@ -80,7 +80,10 @@ def settings(study: Study) -> dict[str, dict[str, dict[str, Any]]]:
         "searches": study.searches,
     }
     return {
-        family: {name: entry.model_dump(mode="json", exclude=WORDS | {TESTING}) for name, entry in entries.items()}
+        family: {
+            name: entry.model_dump(mode="json", exclude=WORDS | {TESTING}, exclude_defaults=not defaults)
+            for name, entry in entries.items()
+        }
         for family, entries in families.items()
     }
 

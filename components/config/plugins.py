@@ -11,22 +11,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from components.config.families import FAMILIES as FAMILIES
+from components.config.families import kinds as kinds
 from components.config.options import Choice, Options, check
 from components.errors import UserError
-
-FAMILIES = {
-    "dataset": "datasets",
-    "drawn map": "density_maps.drawn",
-    "density map": "density_maps.learned",
-    "counter": "counters",
-    "loss": "losses",
-}
-
-
-def kinds(family: str) -> list[str]:
-    """Every kind of a family, in alphabetical order."""
-    folder = Path(__file__).parents[1] / FAMILIES[family].replace(".", "/")
-    return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
 
 
 def resolve(family: str, choice: Choice, where: str, preset: str = "stable") -> Options:
@@ -40,7 +28,7 @@ def resolve(family: str, choice: Choice, where: str, preset: str = "stable") -> 
 def default_options(family: str, kind: str, preset: str) -> dict[str, Any]:
     """What the options of a kind are where the user writes nothing; without those that have no default."""
     presets = getattr(_module(family, kind), "PRESETS", {})
-    return _merge(_defaults(options(family, kind)), presets.get(preset, {}))
+    return _merge(defaults(options(family, kind)), presets.get(preset, {}))
 
 
 def options(family: str, kind: str) -> type[Options]:
@@ -84,7 +72,8 @@ def recognise(folder: Path) -> list[Choice]:
     return [Choice.model_validate({"kind": kind} | options) for kind, options in found]
 
 
-def _defaults(schema: type[Options]) -> dict[str, Any]:
+def defaults(schema: type[Options]) -> dict[str, Any]:
+    """The options of a schema that have a default, in plain values."""
     return {
         name: field.default.model_dump() if isinstance(field.default, Options) else field.default
         for name, field in schema.model_fields.items()

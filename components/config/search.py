@@ -17,9 +17,9 @@ SET_BY_SEARCH = {"training.epochs", "training.validate_every", "training.workers
 class Dimension(Options):
     """One dimension of a search space: exactly one of the three."""
 
-    loguniform: tuple[float, float] | None = None
-    uniform: tuple[float, float] | None = None
-    choice: tuple[Any, ...] | None = Field(None, min_length=1)
+    loguniform: tuple[float, float] | None = Field(None, description="[low, high], even over the logarithm")
+    uniform: tuple[float, float] | None = Field(None, description="[low, high]")
+    choice: tuple[Any, ...] | None = Field(None, min_length=1, description="a list of values")
 
     @model_validator(mode="after")
     def _check_range(self) -> Dimension:
@@ -39,13 +39,13 @@ class Dimension(Options):
 class Search(Options):
     """A search over dotted keys of one experiment, such as `density_map.beta` or `counter.optimiser.lr`."""
 
-    experiment: Name
-    trials: int = Field(20, ge=1)
-    epochs: int = Field(10, ge=1)
+    experiment: Name = Field(description="an entry of `experiments`")
+    trials: int = Field(20, ge=1, description="how many sets of values are tried")
+    epochs: int = Field(10, ge=1, description="of a trial that is not stopped")
     grace_epochs: int = Field(1, ge=1, description="ASHA stops no trial before this many epochs")
-    concurrent: int = Field(1, ge=1)
-    seed: Seed = 0
-    space: dict[str, Dimension] = Field(min_length=1)
+    concurrent: int = Field(1, ge=1, description="trials at a time")
+    seed: Seed = Field(0, description="draws the values, and the run of each trial")
+    space: dict[str, Dimension] = Field(min_length=1, description="what is varied, by dotted keys of the experiment")
 
     @model_validator(mode="after")
     def _check_space(self) -> Search:

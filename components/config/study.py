@@ -59,17 +59,17 @@ class Split(Options):
 class DatasetEntry(Options):
     """A raw data set and how it is prepared."""
 
-    source: Choice
+    source: Choice = Field(description="the kind of data set, with its `root`")
     longest_side: int | None = Field(None, ge=16, description="images larger than this are scaled down, dots too")
     objects: str = Field("people", min_length=1, description="what is counted")
-    split: Split = Split()
+    split: Split = Field(Split(), description="how images are divided")
 
 
 class MapEntry(Options):
     """An annotation map drawn for one data set; `kernel` chooses a file of `density_maps/drawn`."""
 
-    dataset: Name
-    kernel: Choice
+    dataset: Name = Field(description="an entry of `datasets`")
+    kernel: Choice = Field(description="a drawn map: how wide the Gaussian of each dot is")
 
 
 class Augmentation(Options):
@@ -104,21 +104,32 @@ class Training(Options):
 
     `schedule` "cosine" lowers every learning rate to zero over the epochs, along half a cosine."""
 
-    epochs: int = Field(100, ge=1)
-    batch_size: int = Field(8, ge=1)
+    epochs: int = Field(
+        100,
+        ge=0,
+        description="how often each training image is seen; 0: the weights that the counter starts from are kept as "
+        "they are",
+    )
+    batch_size: int = Field(8, ge=1, description="crops in a step, over all workers")
     crop: tuple[PositiveInt, PositiveInt] | None = Field(
         None, description="(height, width) in pixels; none: whole images"
     )
-    flip: bool = True
-    augmentation: Augmentation = Augmentation()
+    flip: bool = Field(True, description="each crop is mirrored with probability 1/2")
+    augmentation: Augmentation = Field(Augmentation(), description="random changes to training images")
     average: float | None = Field(
         None, gt=0, lt=1, description="decay, a step, of a moving average of the counter's weights; none: no average"
     )
     target_scale: float | None = Field(None, gt=0, description="maps are multiplied by this; none: 640 / stride^2")
-    schedule: Literal["constant", "cosine"] = "cosine"
-    validate_every: int = Field(1, ge=1)
+    schedule: Literal["constant", "cosine"] = Field("cosine", description="of every learning rate over the epochs")
+    validate_every: int = Field(1, ge=1, description="epochs between two looks at the validation images")
     workers: int = Field(1, ge=1, description="Ray Train workers; the order of the samples does not depend on it")
-    stop_on_alarm: bool = False
+    stop_on_alarm: bool = Field(False, description="a collapse alarm ends the run; else it is a warning")
+    max_skipped: int = Field(
+        5,
+        ge=0,
+        description="steps in a row with a loss or gradient that is not finite, which are skipped; after more, "
+        "training goes back to the last epoch at half the learning rates; the second time it stops",
+    )
 
 
 class Averaging(Options):
@@ -132,15 +143,15 @@ class Experiment(Options):
     """One row of a table: a counter, what it learns from, and the seeds it is trained with."""
 
     title: str = Field(min_length=1, description="without one, the experiment's name")
-    dataset: Name
-    counter: Choice
+    dataset: Name = Field(description="an entry of `datasets`")
+    counter: Choice = Field(description="the network that is trained, with its options")
     annotation: Name = Field(description="an entry of `maps`")
-    density_map: Choice = Choice(kind="identity")
-    loss: Choice = Choice(kind="squared_error")
-    preset: Preset = "stable"
-    seeds: tuple[Seed, ...] = Field((0,), min_length=1)
-    training: dict[str, Any] = Field({})
-    averaging: Averaging = Averaging()
+    density_map: Choice = Field(Choice(kind="identity"), description="what the counter learns from")
+    loss: Choice = Field(Choice(kind="squared_error"), description="of the counter's outputs")
+    preset: Preset = Field("stable", description="defaults of kinds: ours, or the paper's literal settings")
+    seeds: tuple[Seed, ...] = Field((0,), min_length=1, description="one run for each")
+    training: dict[str, Any] = Field({}, description="merged into the study's `training`")
+    averaging: Averaging = Field(Averaging(), description="of several predictions of a test image")
     published: str | None = Field(None, description="the row of the paper that this one stands beside")
 
     @model_validator(mode="after")
@@ -159,9 +170,9 @@ class Publish(Options):
     compared: dict[Name, tuple[Name, ...]] = Field(
         {}, description="further baselines, and the experiments that stand beside each of them"
     )
-    tables: tuple[Annotated[int, Field(ge=2, le=10)], ...] = ()
+    tables: tuple[Annotated[int, Field(ge=2, le=10)], ...] = Field((), description="of the paper, in its own shape")
     published: str | None = Field(None, description="a section of components/publish/published.yaml")
-    bootstrap: int = Field(2000, ge=100)
+    bootstrap: int = Field(2000, ge=100, description="replicates behind each interval")
     pooled: dict[str, tuple[Name, ...]] = Field(
         {}, description="titles of further rows, and the experiments, such as folds, whose test images each pools"
     )
@@ -170,24 +181,24 @@ class Publish(Options):
 class Defaults(Options):
     """What the experiments of a study share: said once, at the study's top."""
 
-    preset: Preset = "stable"
-    seeds: tuple[Seed, ...] = Field((0,), min_length=1)
-    dataset: Name | None = None
-    counter: Choice | None = None
-    training: Training = Training()
+    preset: Preset = Field("stable", description="defaults of kinds: ours, or the paper's literal settings")
+    seeds: tuple[Seed, ...] = Field((0,), min_length=1, description="one run for each")
+    dataset: Name | None = Field(None, description="an entry of `datasets`")
+    counter: Choice | None = Field(None, description="the network that is trained, with its options")
+    training: Training = Field(Training(), description="what the loop reads")
 
 
 class Study(Defaults):
     """Everything in one `study.yaml`. Its experiments hold the study's defaults, each where it says nothing else."""
 
-    study: Name
-    title: str
+    study: Name = Field(description="the name of its folder in params/")
+    title: str = Field(description="of its tables and its report")
     extends: Name | None = Field(None, description="the study of params/ that was merged in")
-    datasets: dict[Name, DatasetEntry] = Field(min_length=1)
-    maps: dict[Name, MapEntry] = Field(min_length=1)
-    experiments: dict[Name, Experiment] = Field(min_length=1)
-    searches: dict[Name, Search] = Field({})
-    publish: Publish
+    datasets: dict[Name, DatasetEntry] = Field(min_length=1, description="raw data, by names of yours")
+    maps: dict[Name, MapEntry] = Field(min_length=1, description="annotation maps, by names of yours")
+    experiments: dict[Name, Experiment] = Field(min_length=1, description="rows of the tables, by names of yours")
+    searches: dict[Name, Search] = Field({}, description="of good options, by names of yours")
+    publish: Publish = Field(description="what the tables compare")
 
     @model_validator(mode="before")
     @classmethod

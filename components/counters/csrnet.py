@@ -5,6 +5,7 @@ CVPR 2018. 16,263,489 parameters; no final ReLU. The learning rate of `paper` is
 
 from __future__ import annotations
 
+from pydantic import Field
 from torch import Tensor, nn
 
 from components.config.options import Optimiser, Options
@@ -17,11 +18,11 @@ BACK_END = (512, 512, 512, 256, 128, 64)
 
 
 class Params(Options):
-    """`weights` of the front end: "imagenet" (torchvision's), "hed" (an edge detector's, in a package), "random", or a
-    file in torchvision's layout; `initialisation` of the rest."""
+    """`weights`: "imagenet" (torchvision's), "hed" (an edge detector's, in a package), "random", or a file in
+    torchvision's layout."""
 
-    weights: VGG16Weights = "imagenet"
-    initialisation: Initialisation = "he"
+    weights: VGG16Weights = Field("imagenet", description="what the front end starts from")
+    initialisation: Initialisation = Field("he", description="of the rest; normal: N(0, 0.01), default: PyTorch's")
     optimiser: Optimiser = Optimiser(lr=1e-5)
 
 

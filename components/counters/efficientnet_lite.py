@@ -80,11 +80,11 @@ VARIANTS = {
 
 
 class Params(Options):
-    """`weights` of the backbone: "imagenet", "random", or a file in the layout of the variant's package."""
+    """`weights`: "imagenet", "random", or a file in the layout of the variant's package."""
 
-    variant: Literal["lite0", "lite1", "lite2"] = "lite0"
-    stride: Literal[4, 8] = 8
-    weights: PretrainedWeights = "imagenet"
+    variant: Literal["lite0", "lite1", "lite2"] = Field("lite0", description="size of the backbone")
+    stride: Literal[4, 8] = Field(8, description="pixels: side of the cells of a prediction")
+    weights: PretrainedWeights = Field("imagenet", description="what the backbone starts from")
     fixed_blocks: int = Field(3, ge=0, description="the stem and this many blocks are not trained; 0: all are trained")
     positive: bool = Field(True, description="no cell below 0; for losses that read several channels, without effect")
     optimiser: Optimiser = Optimiser(lr=5e-4)

@@ -7,12 +7,15 @@ constants of the normalisation are PyTorch's defaults (5 channels, alpha 1e-4, b
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
+from pydantic import Field
 from torch import Tensor, nn
 
 from components.config.options import Optimiser, Options
 from components.counters.shared.preprocessing import standardise
-from components.crowd import Counter, pad_to
+from components.crowd import RANDOM_INITIALISATION, Counter, pad_to
+from components.errors import UserError
 from components.networks import Initialisation, initialise
 
 FEATURES = (3, 16, 16, 32, 32, 64, 32)
@@ -21,7 +24,8 @@ POOLED = (2, 4)  # the convolutions, counted from 1, that a pooling follows
 
 
 class Params(Options):
-    initialisation: Initialisation = "he"
+    weights: Path | None = Field(None, description="a run's folder or a weights file of dotfield; none: random")
+    initialisation: Initialisation = Field("he", description="of the weights; normal: N(0, 0.01), default: PyTorch's")
     optimiser: Optimiser = Optimiser(lr=3e-4)
 
 
@@ -41,6 +45,13 @@ class FCN7c(Counter):
         self.features = _features()
         self.output = nn.Conv2d(FEATURES[-1], channels, 5, padding=2)
         initialise(self, params.initialisation)
+
+    def load_pretrained(self) -> str:
+        if self.params.weights:
+            raise UserError(
+                f"counter.weights: {self.params.weights}: must be a run's folder or a weights file of dotfield"
+            )
+        return RANDOM_INITIALISATION
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in 0..1 -> (B, channels, ceil(H/4), ceil(W/4))."""

@@ -26,14 +26,14 @@ COLUMNS = ((9, 7, 16, 32, 16, 8), (7, 5, 20, 40, 20, 10), (5, 3, 24, 48, 24, 12)
 class Params(Options):
     """`pixels`: "bytes" feeds 0-255 as the paper does, "standardised" subtracts the mean and divides by the spread.
 
-    `weights`: a published checkpoint; most were trained with `channels: 1`, `pixels: bytes`, `final_relu: true`, and
+    Most published checkpoints were trained with `channels: 1`, `pixels: bytes`, `final_relu: true`, and
     `training.target_scale: 1`."""
 
-    channels: Literal[1, 3] = 3
-    pixels: Literal["standardised", "bytes"] = "standardised"
+    channels: Literal[1, 3] = Field(3, description="of the images that it reads; 1: grey")
+    pixels: Literal["standardised", "bytes"] = Field("standardised", description="how pixels are fed to it")
     final_relu: bool = Field(False, description="no cell below 0; nothing is learned if all cells are")
-    weights: Path | None = None
-    initialisation: Initialisation = "he"
+    weights: Path | None = Field(None, description="a published checkpoint to start from; none: initialisation")
+    initialisation: Initialisation = Field("he", description="of the weights; normal: N(0, 0.01), default: PyTorch's")
     optimiser: Optimiser = Optimiser(lr=3e-4)
 
 

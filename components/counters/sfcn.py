@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch._higher_order_ops.scan import scan
 from torch.nn import functional
@@ -29,15 +29,15 @@ BACK_END = (512, 512, 512, 256, 128, CHANNELS)
 
 
 class Params(Options):
-    """`weights` of the backbone: "imagenet" (torchvision's), "hed" (an edge detector's VGG-16, in a package),
-    "random", or a file in torchvision's layout; `initialisation` of the rest.
+    """`weights`: "imagenet" (torchvision's), "hed" (an edge detector's VGG-16, in a package), "random", or a file in
+    torchvision's layout.
 
     The encoder's convolutions always start from N(0, 0.01), as the authors' do: with He's initialisation each step of a
     scan would add a term as large as the slice itself."""
 
-    backbone: Literal["vgg16", "resnet101"] = "vgg16"
-    weights: VGG16Weights = "imagenet"
-    initialisation: Initialisation = "he"
+    backbone: Literal["vgg16", "resnet101"] = Field("vgg16", description="the layers before the dilated ones")
+    weights: VGG16Weights = Field("imagenet", description="what the backbone starts from")
+    initialisation: Initialisation = Field("he", description="of the rest; normal: N(0, 0.01), default: PyTorch's")
     optimiser: Optimiser = Optimiser(lr=1e-5)
 
     @model_validator(mode="after")

@@ -60,7 +60,8 @@ class Job:
         try:
             return self._count(picture, number)
         except UserError as error:
-            return Count(picture.name, picture.frame, picture.seconds, error=str(error))
+            what = str(error).removeprefix(f"{picture.name}: ")
+            return Count(picture.name, picture.frame, picture.seconds, error=f"{picture.name}: {what}")
 
     def _count(self, picture: Picture, number: int) -> Count:
         pixels = picture.read()
@@ -74,7 +75,7 @@ class Job:
         }
         densities = {}
         if self.ground:
-            densities = {name: people[name] / self.ground.square_metres(area) for name, area in areas.items()}
+            densities = {name: people[name] / self.ground.square_metres(area, name) for name, area in areas.items()}
         if self.overlay is not None:
             file = self.overlay / f"{number:06d}-{Path(picture.name).stem}.png"
             draw_overlay(file, pixels, density, cells, areas, people)

@@ -43,13 +43,13 @@ class Ground:
             raise UserError(f"the corners {list(corners)} must go around a quadrilateral that bends inwards nowhere")
         self._homography = _homography(corners, [(0, 0), (sides[0], 0), sides, (0, sides[1])])
 
-    def square_metres(self, area: BaseGeometry) -> float:
-        """The area on the ground of a part of the picture. Raises UserError: it reaches the horizon."""
+    def square_metres(self, area: BaseGeometry, name: str) -> float:
+        """The area on the ground of a zone called `name`. Raises UserError: it reaches the horizon."""
         x, y = shapely.get_coordinates(area).T
         depth = self._homography[2] @ [x, y, np.ones_like(x)]
         sign = np.sign(self._homography[2] @ [*self.quadrilateral.centroid.coords[0], 1])
         if (depth * sign <= 0).any():
-            raise UserError("reaches the horizon of the ground, so its area is unknown: draw it on the ground alone")
+            raise UserError(f"zone {name} reaches the horizon of the ground: draw it on the ground alone")
         seen_from_above: BaseGeometry = shapely.transform(area, self._project)
         return float(seen_from_above.area)
 

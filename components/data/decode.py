@@ -98,7 +98,11 @@ def prepare_images(dataset: Dataset, longest_side: int | None, problems: list[Pr
             what = str(error).removeprefix(f"{name}: ")
             problems.append(Problem(name, what, "the image is left out", "image-unusable"))
             continue
-        dots = drop_invalid_dots(sample.dots, image.size, name, problems)
+        if unknown := int((~np.isfinite(sample.dots).all(axis=1)).sum()):
+            what = f"{_dots(unknown)} whose place is not a number"
+            problems.append(Problem(name, what, "the image is left out", "dots-invalid"))
+            continue
+        dots = keep_dots_inside(sample.dots, image.size, name, problems)
         if region is not None:
             dots = drop_dots_outside(region, dots, name, problems)
         small, scale = resize_to_longest_side(image, longest_side)
@@ -130,18 +134,16 @@ def decode_sample(sample: RawSample) -> tuple[Image.Image, str]:
     return Image.fromarray(pixels), hashlib.sha256(pixels.tobytes()).hexdigest()
 
 
-def drop_invalid_dots(dots: np.ndarray, size: tuple[int, int], file: str, problems: list[Problem]) -> np.ndarray:
-    """Dots (N, 2) without those that are not numbers or lie outside; an image of width W spans x = 0 to W inclusive.
+def keep_dots_inside(dots: np.ndarray, size: tuple[int, int], file: str, problems: list[Problem]) -> np.ndarray:
+    """Dots (N, 2) without those outside the image, which shows nobody there; width W spans x = 0 to W inclusive.
 
     Coinciding dots stay: they are people who share a pixel."""
-    finite = np.isfinite(dots).all(axis=1)
-    inside = finite & (dots >= 0).all(axis=1) & (dots <= size).all(axis=1)
+    inside = (dots >= 0).all(axis=1) & (dots <= size).all(axis=1)
     kept: np.ndarray = dots[inside]
     shared = len(kept) - len(np.unique(kept, axis=0))
     outside = f"outside the image of {size[0]} x {size[1]} px"
     found: tuple[tuple[int, str, str, ProblemId], ...] = (
-        ((~finite).sum(), "whose place is not a number", "dropped", "dots-invalid"),
-        ((finite & ~inside).sum(), outside, "dropped", "dots-outside"),
+        ((~inside).sum(), outside, "dropped", "dots-outside"),
         (shared, "in the same place as another", "kept: they are people too", "dots-coincide"),
     )
     problems += [Problem(file, f"{_dots(number)} {what}", action, id) for number, what, action, id in found if number]

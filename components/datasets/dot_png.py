@@ -49,7 +49,7 @@ ENDS = (
 class Params(Options):
     """`root` holds both. `image` and `dots` say how names end, or are patterns: `images/{}.png`, `dots/{}.png`."""
 
-    root: Path
+    root: Path = Field(description="the folder that holds images and images of dots")
     image: str = Field("cell", description="how the name of an image ends, or a pattern; may be empty")
     dots: str = Field("dots", min_length=1, description="how the name of an image of dots ends, or a pattern")
     threshold: int | None = Field(None, ge=1, le=255, description="each group of pixels so bright is one dot")

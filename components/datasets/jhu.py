@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import Field
 
 from components.config.options import Options
 from components.crowd import SPLITS, Problem
@@ -23,9 +24,9 @@ FROM = "crowd-counting.com (Sindagi et al., TPAMI 2020)"
 
 
 class Params(Options):
-    """Where the data set lies, seen from the project's root: the folder that holds `train`, `val` and `test`."""
+    """Where the data set lies, seen from the project's root."""
 
-    root: Path
+    root: Path = Field(description="the folder that holds `train`, `val` and `test`")
 
 
 class Jhu(Pairs):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import Field
 
 from components.config.options import Options
 from components.crowd import Problem, RawSample
@@ -31,9 +32,9 @@ FROM = 'the authors of "Feature Mining for Localised Crowd Counting" (Chen et al
 
 
 class Params(Options):
-    """Where the data set lies, seen from the project's root: the folder that holds `frames`."""
+    """Where the data set lies, seen from the project's root."""
 
-    root: Path
+    root: Path = Field(description="the folder that holds `frames`")
 
 
 class Mall:

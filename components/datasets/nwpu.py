@@ -28,9 +28,9 @@ FROM = "crowdbenchmark.com (Wang et al., TPAMI 2020)"
 
 
 class Params(Options):
-    """Where the data set lies, seen from the project's root: the folder that holds `train.txt`."""
+    """Where the data set lies, seen from the project's root."""
 
-    root: Path
+    root: Path = Field(description="the folder that holds `train.txt`")
 
 
 class File(json_records.Record):

@@ -37,8 +37,8 @@ class Params(sources.Params):
     """Where images and dots lie, and what the columns are called."""
 
     image: str = Field("image", description="the column with the image's path or name")
-    x: str = "x"
-    y: str = "y"
+    x: str = Field("x", description="the column with the place from the left edge")
+    y: str = Field("y", description="the column with the place from the top edge")
     split: str = Field(SPLIT, description="the column with train, val or test; there need be none of this name")
     units: Literal["pixels", "fractions"] = Field("pixels", description="of x and y; fractions of width and height")
     delimiter: str = Field(",", min_length=1, max_length=1, description="between the cells of a CSV")

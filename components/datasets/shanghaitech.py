@@ -29,12 +29,10 @@ FROM = 'the authors of "Single-Image Crowd Counting via Multi-Column CNN" (Zhang
 
 
 class Params(Options):
-    """Where the data set lies, seen from the project's root: the folder that holds `part_A`, or the part itself.
+    """Where the data set lies, seen from the project's root."""
 
-    For both parts as one data set it is the folder that holds them."""
-
-    root: Path
-    part: Literal["A", "B", "both"]
+    root: Path = Field(description="the folder that holds `part_A` and `part_B`, or that of one part itself")
+    part: Literal["A", "B", "both"] = Field(description="both: one data set, whose scenes are the parts")
     halves: tuple[Literal["train", "test"], ...] = Field(("train", "test"), min_length=1, description="which to read")
 
 

@@ -24,14 +24,14 @@ SMALLEST_HEAD = 2.0  # pixels: smaller ones cannot be told from noise
 
 
 class Params(Options):
-    """How many images, how large, and how many people: counts are spread evenly over the logarithm."""
+    """Counts are spread evenly over the logarithm, from `low` to `high`."""
 
-    images: int = Field(300, ge=1)
-    height: int = Field(192, ge=32, le=2048)
-    width: int = Field(256, ge=32, le=2048)
-    seed: int = Field(0, ge=0)
-    low: int = Field(10, ge=0)
-    high: int = Field(600, ge=0)
+    images: int = Field(300, ge=1, description="how many")
+    height: int = Field(192, ge=32, le=2048, description="pixels")
+    width: int = Field(256, ge=32, le=2048, description="pixels")
+    seed: int = Field(0, ge=0, description="draws the scenes")
+    low: int = Field(10, ge=0, description="fewest people in an image")
+    high: int = Field(600, ge=0, description="most people in an image")
 
     @model_validator(mode="after")
     def _ordered(self) -> Params:

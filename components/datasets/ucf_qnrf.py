@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import Field
 
 from components.config.options import Options
 from components.crowd import Problem
@@ -23,9 +24,9 @@ FROM = "the Center for Research in Computer Vision, University of Central Florid
 
 
 class Params(Options):
-    """Where the data set lies, seen from the project's root: the folder that holds `Train` and `Test`."""
+    """Where the data set lies, seen from the project's root."""
 
-    root: Path
+    root: Path = Field(description="the folder that holds `Train` and `Test`")
 
 
 def build(params: Params) -> Pairs:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
+from pydantic import Field
 
 from components.config.options import Options
 from components.crowd import Problem, RawSample
@@ -32,9 +33,9 @@ FROM = 'the authors of "Cross-scene Crowd Counting via Deep Convolutional Neural
 
 
 class Params(Options):
-    """Where the data set lies, seen from the project's root: the folder that holds `train_frame`."""
+    """Where the data set lies, seen from the project's root."""
 
-    root: Path
+    root: Path = Field(description="the folder that holds `train_frame`")
 
 
 class WorldExpo(Pairs):

@@ -120,9 +120,9 @@ def _again(facts: Facts) -> list[str]:
     lines = ["```", checkout, f"dotfield run {run['study']}", facts["file"]["command"], "```", ""]
     if training["uncommitted_changes"]:
         lines += ["The working tree had uncommitted changes when it was trained.", ""]
-    chosen = training["validation"]
+    chosen, epoch = training["validation"], NOT_KNOWN if training["epoch"] is None else training["epoch"]
     lines.append(
-        f"Trained for {training['epochs']} epochs; these are the weights of epoch {training['epoch'] or NOT_KNOWN}"
+        f"Trained for {training['epochs']} epochs; these are the weights of epoch {epoch}"
         + (f", the best of {chosen['images']} validation images" if chosen else "")
         + "."
     )

@@ -110,12 +110,14 @@ def game(measured: Measured, accuracy: Accuracy, options: Supporting) -> Check:
     return _worse(id, difference, options.game * float(theirs.mean()), words)
 
 
-def bias(measured: Measured, options: Supporting) -> Check:
+def bias(measured: Measured, accuracy: Accuracy, options: Supporting) -> Check:
     """Supporting: all people counted, beside all that are there. A counter that is no worse than the one in use
     passes."""
     total = float(measured.candidate.truth.sum())
     if total == 0:
         return missing("bias", "the held-out images show nobody")
+    if len(measured.files) < accuracy.fewest_pairs:
+        return Check("bias", "supporting", "insufficient", None, None, f"{len(measured.files)} images")
     ours = float(measured.candidate.prediction.sum()) / total - 1
     theirs = 0.0 if measured.current is None else float(measured.current.prediction.sum()) / total - 1
     words = f"counts {ours:+.1%} of all people" + ("" if measured.current is None else f", in use {theirs:+.1%}")
@@ -151,8 +153,8 @@ def estimate(values: np.ndarray, cameras: tuple[str, ...] | list[str], options: 
 
 def _drawn(measured: Measured, options: Accuracy) -> str:
     """Of what the bootstrap draws."""
-    cameras = set(measured.cameras)
-    if not any(cameras):
+    cameras = set(measured.cameras) - {""}
+    if not cameras:
         return f"over {len(measured.cameras)} images of unknown cameras"
     if len(cameras) < options.fewest_cameras:
         return f"over the images of {len(cameras)} cameras: it says nothing of others"

@@ -59,13 +59,13 @@ def _one_thread() -> Iterator[None]:
 
 def peak_bytes(predictor: Predictor, image: np.ndarray) -> int:
     """The most bytes that tensors hold at once while an image is counted, the weights among them."""
-    live = _LiveTensors()
+    live = LiveTensors()
     with live:
         predictor.count(image)
     return live.peak
 
 
-class _LiveTensors(TorchDispatchMode):
+class LiveTensors(TorchDispatchMode):
     """Adds up the storages of all tensors that operations read and make, until they are freed."""
 
     def __init__(self) -> None:

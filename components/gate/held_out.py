@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
 from components.config.study import DatasetEntry
 from components.crowd import Problem
@@ -20,7 +23,6 @@ from components.evaluation.score import EvalImage, Score, score_image
 from components.evaluation.scores import Scores, stack_scores
 from components.gate.policy import HeldOut
 from components.runs.predictor import Predictor
-from components.workspace.progress import progress
 
 
 @dataclass(frozen=True)
@@ -44,49 +46,57 @@ class Measured:
         return errors
 
 
+class Seen(NamedTuple):
+    """One held-out image after it was counted: a score for each counter; what is frozen of it, as text."""
+
+    scores: tuple[Score, ...]
+    camera: str
+    file: str
+    signature: ImageSignature
+    frozen: str
+
+
 def measure(held_out: HeldOut, candidate: Predictor, current: Predictor | None, shown: int, where: str) -> Measured:
     """Count every held-out image with both counters. Raises UserError: the data set is not there or has no usable
     image, its hash is another than the policy's, or a camera's name is not found in an id."""
     dataset = open_dataset(DatasetEntry(source=held_out.source), f"{where}: held_out.source")
     predictors = [candidate] if current is None else [candidate, current]
     problems: list[Problem] = []
-    images = progress(prepare_images(dataset, None, problems), "held-out images", len(dataset), "images")
-    step = max(1, len(dataset) // shown)
-    scored: list[list[Score]] = [[] for _ in predictors]
-    cameras: list[str] = []
-    files: list[str] = []
-    signatures: list[ImageSignature] = []
+    images = tqdm(prepare_images(dataset, None, problems), "held-out", len(dataset), unit=" images", disable=None)
+    seen: list[Seen] = []
     pictures: list[np.ndarray] = []
-    total = hashlib.sha256()
     for image in images:
-        if held_out.half is not None and image.published_split != held_out.half:
+        if held_out.half not in (None, image.published_split):
             continue
-        if len(files) % step == 0 and len(pictures) < shown:
+        if len(seen) % max(1, len(dataset) // shown) == 0 and len(pictures) < shown:
             pictures.append(image.pixels)
-        for scores, predictor in zip(scored, predictors, strict=True):
-            scores.append(_score(image, predictor))
-        cameras.append(_camera(image, held_out.camera, where))
-        files.append(image.sha256)
-        signatures.append(image_signature(image.pixels))
-        total.update(json.dumps([image.id, image.sha256, image.dots.tolist()]).encode())
-    if not files:
-        half = f" of the half {held_out.half}" if held_out.half else ""
-        raise UserError(f"{where}: held_out: has no usable image{half}; {len(problems)} problems were found in it")
-    if held_out.sha256 not in (None, total.hexdigest()):
-        raise UserError(
-            f"{where}: held_out.sha256: these are other images or dots than those that were frozen "
-            f"({total.hexdigest()}); put them back, or freeze the new set, with which no earlier answer compares"
-        )
-    both = [stack_scores({0: scores}) for scores in scored]
-    return Measured(
-        both[0],
-        both[1] if current is not None else None,
-        tuple(cameras),
-        tuple(files),
-        signatures,
-        pictures,
-        total.hexdigest(),
+        seen.append(_look(image, predictors, held_out.camera, where))
+    sha256 = hashlib.sha256("".join(each.frozen for each in seen).encode()).hexdigest()
+    _check_frozen(held_out, sha256, len(seen), len(problems), where)
+    ours, *theirs = (stack_scores({0: list(scores)}) for scores in zip(*(each.scores for each in seen), strict=True))
+    _, cameras, files, signatures, _ = zip(*seen, strict=True)
+    return Measured(ours, theirs[0] if theirs else None, cameras, files, list(signatures), pictures, sha256)
+
+
+def _look(image: PreparedImage, predictors: Sequence[Predictor], camera: str | None, where: str) -> Seen:
+    return Seen(
+        tuple(_score(image, predictor) for predictor in predictors),
+        _camera(image, camera, where),
+        image.sha256,
+        image_signature(image.pixels),
+        json.dumps([image.id, image.sha256, image.dots.tolist()]),
     )
+
+
+def _check_frozen(held_out: HeldOut, sha256: str, images: int, problems: int, where: str) -> None:
+    if not images:
+        half = f" of the half {held_out.half}" if held_out.half else ""
+        raise UserError(f"{where}: held_out: has no usable image{half}; {problems} problems were found in it")
+    if held_out.sha256 not in (None, sha256):
+        raise UserError(
+            f"{where}: held_out.sha256: these are other images or dots than those that were frozen ({sha256}); put "
+            "them back, or freeze the new set, with which no earlier answer compares"
+        )
 
 
 def _score(image: PreparedImage, predictor: Predictor) -> Score:
@@ -99,7 +109,7 @@ def _score(image: PreparedImage, predictor: Predictor) -> Score:
 
 
 def _camera(image: PreparedImage, pattern: str | None, where: str) -> str:
-    if pattern is None or pattern == "scene":
+    if pattern is None:
         return image.scene
     found = re.search(pattern, image.id)
     if found is None:

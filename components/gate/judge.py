@@ -47,11 +47,13 @@ def judge(
     hashes = _sha256(candidate), None if current is None else _sha256(current)
     if measured is not None and registry is not None:
         checks.append(_questions(registry, measured, hashes[0], policy.supporting))
+    blocking = policy.supporting.blocking if theirs else ()
     return Verdict(
-        outcome(checks, policy.supporting.blocking),
+        outcome(checks, blocking),
         tuple(checks),
         *hashes,
         None if measured is None else measured.sha256,
+        blocking,
         {} if measured is None else _metrics(measured, policy),
     )
 
@@ -67,7 +69,7 @@ def _labelled(weights: Weights, measured: Measured | None, policy: Policy) -> It
         yield from accuracy.paired_errors(measured, policy.accuracy)
         yield from accuracy.parts(measured, policy.accuracy, policy.supporting)
         yield accuracy.game(measured, policy.accuracy, policy.supporting)
-    yield accuracy.bias(measured, policy.supporting)
+    yield accuracy.bias(measured, policy.accuracy, policy.supporting)
     yield accuracy.empty(measured, policy.accuracy, policy.supporting)
 
 

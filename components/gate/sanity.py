@@ -39,7 +39,7 @@ def _measure(predictor: Predictor, images: Sequence[np.ndarray], maps: Sequence[
         return float(np.abs(np.array([way(image) for image in images]) - counts).sum()) / people
 
     return {
-        "negative": -sum(float(np.minimum(density, 0).sum()) for density in maps) / people,
+        "negative": sum(float(np.maximum(-density, 0).sum()) for density in maps) / people,
         "tiles": change(lambda image: _tiles(predictor, image)),
         "flip": change(lambda image: predictor.count(np.ascontiguousarray(image[:, ::-1]))),
         "resize": max(change(lambda image, by=by: predictor.count(_resized(image, by))) for by in SCALES),  # type: ignore[misc]

@@ -33,13 +33,15 @@ class Check:
 @dataclass(frozen=True)
 class Verdict:
     """The gate's answer. `candidate`, `current` and `held_out` are SHA-256: of the weights, and of the images with
-    their dots; `metrics` are numbers for tables and histories."""
+    their dots. `blocking` are the groups of supporting checks that could say NO-GO. `metrics` are numbers for tables
+    and histories."""
 
     outcome: Outcome
     checks: tuple[Check, ...]
     candidate: str
     current: str | None
     held_out: str | None
+    blocking: tuple[str, ...]
     metrics: dict[str, Any]
 
     def as_json(self) -> dict[str, Any]:
@@ -50,7 +52,8 @@ class Verdict:
     def reasons(self) -> list[str]:
         """Why the outcome is not GO: the words of the checks that decided it."""
         decisive = {"NO-GO": ("fail",), "INCONCLUSIVE": ("insufficient", "missing"), "GO": ()}[self.outcome]
-        return [f"{check.id}: {check.words}" for check in self.checks if check.verdict in decisive]
+        heard = [check for check in self.checks if check.tier == "critical" or check.group in self.blocking]
+        return [f"{check.id}: {check.words}" for check in heard if check.verdict in decisive]
 
 
 def at_most(id: str, tier: Literal["critical", "supporting"], value: float, limit: float, words: str) -> Check:

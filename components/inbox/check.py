@@ -15,7 +15,7 @@ from components.data.inspect import Inspected, inspect, report_of
 from components.inbox.examine import camera_of
 from components.inbox.ingest import Ingested
 from components.inbox.raw_set import RawSet
-from components.workspace.atomic import read_lines, write_atomically, write_lines
+from components.workspace.atomic import read_lines, write_atomically
 from components.workspace.layout import InboxPaths
 
 FEWEST = 10  # pictures, of which a share or a distribution says something
@@ -71,9 +71,10 @@ def check_accepted(settings: Retrain, raw: RawSet, paths: InboxPaths, ingested: 
     return Checked(checks, images, len(new))
 
 
-def remember_version(paths: InboxPaths, images: Images) -> None:
-    """Write down which images the version has, with which the next ones are compared."""
-    write_lines(paths.version, images)
+def keep_version(paths: InboxPaths) -> None:
+    """Compare the next pictures with the version that was made last, if there is one."""
+    if paths.new_version.exists():
+        paths.new_version.replace(paths.version)
 
 
 def _image(row: dict[str, Any], settings: Retrain) -> dict[str, Any]:

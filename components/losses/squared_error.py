@@ -15,10 +15,10 @@ from components.losses.shared.squared_error import squared_error
 
 
 class Params(Options):
-    """`cosine` is the weight of 1 - cos(f(X), M) of each image, which depends on the map's shape, not its count: 10 in
-    Wan, Wang, Chan (2020), at a target scale of 1. At a scale of 40 the squares are 1600 times as large."""
+    """1 - cos(f(X), M) of each image depends on the map's shape, not its count; `cosine` is 10 in Wan, Wang,
+    Chan (2020), at a target scale of 1. At a scale of 40 the squares are 1600 times as large."""
 
-    cosine: float = Field(0.0, ge=0)
+    cosine: float = Field(0.0, ge=0, description="weight of 1 - cos(f(X), M)")
 
 
 def build(params: Params, stride: int, scale: float) -> SquaredError:

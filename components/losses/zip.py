@@ -43,13 +43,14 @@ SCALES = ((1, 0.25), (2, 0.5), (4, 1.0))  # of the absolute errors: side in bloc
 
 
 class Params(Options):
-    """`bins`: the smallest count of each bin of non-empty blocks; the last bin has no largest. The other four are
-    weights."""
+    """The last of the `bins` has no largest count."""
 
     block: int = Field(16, ge=1, description="side of a block in pixels, a multiple of the counter's stride")
-    bins: tuple[int, ...] = Field((1, 2, 3, 4, 5, 6, 7), min_length=1)
+    bins: tuple[int, ...] = Field(
+        (1, 2, 3, 4, 5, 6, 7), min_length=1, description="smallest count of each bin of non-empty blocks"
+    )
     centres: tuple[float, ...] = Field((1, 2, 3, 4, 5, 6, 9), description="mean count of the blocks in each bin")
-    likelihood: float = Field(1.0, ge=0)
+    likelihood: float = Field(1.0, ge=0, description="weight of the zero-inflated Poisson likelihood")
     classification: float = Field(1.0, ge=0, description="weight of the bins' cross-entropy")
     blocks: float = Field(1.0, ge=0, description="weight of the absolute errors of blocks")
     count: float = Field(1.0, ge=0, description="weight of the absolute error of the image's count")

@@ -13,12 +13,13 @@ import numpy as np
 
 from components.data.manifest import Prepared
 from components.errors import UserError
+from components.evaluation.metrics import all_metrics
 from components.evaluation.scores import Scores, read_scores
 from components.evaluation.statistics import REPLICATES, Difference, compare, estimate
 from components.publish import report
 from components.publish.figures import Panel, page
 from components.publish.report import Picture, Report, Section
-from components.publish.tables import Cell, EstimateCell, Table
+from components.publish.tables import Cell, EstimateCell, Table, mark_best
 from components.runs.folder import read_record
 from components.workspace.layout import OUT, Layout
 
@@ -122,7 +123,7 @@ def write_page(comparison: Comparison, target: Path) -> None:
     """One HTML file with the tables, and the images on which the two differ most."""
     first, second = comparison.first.name, comparison.second.name
     with TemporaryDirectory() as folder:
-        pictures = _pictures(comparison, Path(folder) / "images.png")
+        pictures = _pictures(comparison, Path(folder))
         sections = (
             Section("Errors", tables=(comparison.metrics,)),
             Section("Images on which they differ most", pictures=pictures, tables=(comparison.images,)),
@@ -160,7 +161,7 @@ def _settings_table(first: Evaluated, second: Evaluated) -> Table:
     rows = tuple(
         (aspect, key, _written(a), _written(b)) for aspect, key, a, b in _differences(first.record, second.record)
     )
-    return Table("differences", "In what they differ", ("of", "", first.name, second.name), rows)
+    return Table("differences", "In what they differ", ("of", "key", first.name, second.name), rows)
 
 
 def _written(value: Any) -> str:
@@ -171,9 +172,10 @@ def _metrics_table(first: Evaluated, second: Evaluated, a: Scores, b: Scores, ti
     measured = [(first.name, estimate(a, times)), (second.name, estimate(b, times))]
     head = ("Experiment", *measured[0][1])
     rows: tuple[tuple[Cell, ...], ...] = tuple(
-        (name, *(EstimateCell(each) for each in metrics.values())) for name, metrics in measured
+        (name, *(EstimateCell(each, all_metrics()[title].digits) for title, each in metrics.items()))
+        for name, metrics in measured
     )
-    return Table("metrics", "Errors on the test images of both", head, rows)
+    return Table("metrics", "Errors on the test images of both", head, mark_best(rows, ["both"] * len(rows)))
 
 
 def _images_table(first: Evaluated, second: Evaluated, a: Scores, b: Scores, gaps: np.ndarray) -> Table:
@@ -191,18 +193,22 @@ def _images_table(first: Evaluated, second: Evaluated, a: Scores, b: Scores, gap
     return Table("images", "Images on which they differ most", head, rows)
 
 
-def _pictures(comparison: Comparison, file: Path) -> tuple[Picture, ...]:
+def _pictures(comparison: Comparison, folder: Path) -> tuple[Picture, ...]:
     """The images of the table's first rows, in two lines; none where the prepared data are no longer there."""
     dataset = comparison.first.record["dataset"]
-    folder = comparison.first.layout.prepared(dataset).folder
-    if not comparison.first.layout.prepared(dataset).manifest.exists():
+    paths = comparison.first.layout.prepared(dataset)
+    if not paths.manifest.exists():
         return ()
-    prepared = Prepared(folder)
+    prepared = Prepared(paths.folder)
     rows = {row.id: row for row in prepared.rows}
     panels = [
         Panel(f"{id}: {people} people\n{a} and {b}", prepared.images[rows[id].number])
         for id, people, a, b, _ in (tuple(map(str, row)) for row in comparison.images.rows[:PICTURES])
         if id in rows
     ]
-    page([panels[:3], panels[3:]] if len(panels) == PICTURES else [panels], file)
-    return (Picture(file, f"Counts by {comparison.first.name} and {comparison.second.name}."),)
+    lines = [panels[:3], panels[3:]] if len(panels) == PICTURES else [panels]
+    caption = f"Counts by {comparison.first.name} and {comparison.second.name}."
+    alt = "; ".join(panel.title.replace("\n", ", ") for panel in panels)
+    picture = Picture(folder / "light.png", folder / "dark.png", caption, f"Images on which they differ most: {alt}")
+    page(lines, *picture.files)
+    return (picture,)

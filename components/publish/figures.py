@@ -44,11 +44,11 @@ def curves(metrics_csv: Path, target: Path) -> None:
     compare_curves({"": [metrics_csv]}, target)
 
 
-def compare_curves(runs: Mapping[str, Sequence[Path]], target: Path) -> None:
+def compare_curves(runs: Mapping[str, Sequence[Path]], target: Path, dark: Path | None = None) -> None:
     """The same for several experiments: a thin line per seed, a bold one for their mean. Keys are the titles."""
     histories = {title: [read_metrics(path) for path in paths] for title, paths in runs.items()}
     recorded = [name for name in PANELS if any(_has(run, name) for seeds in histories.values() for run in seeds)]
-    with drawing(target, 1, len(recorded), 4.2, 3.1) as (figure, [row]):
+    with drawing(target, 1, len(recorded), 4.2, 3.1, dark) as (figure, [row]):
         for axes, name in zip(row, recorded, strict=True):
             for place, (title, seeds) in enumerate(histories.items()):
                 _seed_lines(axes, name, [run for run in seeds if _has(run, name)], place, title)
@@ -76,10 +76,10 @@ def predictions(examples: Sequence[tuple[str, np.ndarray, np.ndarray, np.ndarray
     page(rows, target)
 
 
-def page(rows: Sequence[Sequence[Panel]], target: Path) -> None:
+def page(rows: Sequence[Sequence[Panel]], target: Path, dark: Path | None = None) -> None:
     """Images and maps side by side. The maps of a row that have no scale of their own share one, from 0 up."""
     heights = [max(panel.pixels.shape[0] / panel.pixels.shape[1] for panel in row) for row in rows]
-    with drawing(target, len(rows), len(rows[0]), 2.3, 2.3 * max(heights) + 0.45) as (figure, grid):
+    with drawing(target, len(rows), len(rows[0]), 2.3, 2.3 * max(heights) + 0.45, dark) as (figure, grid):
         for panels, row in zip(rows, grid, strict=True):
             common = unsigned([panel.pixels for panel in panels if _mapped(panel)], "people per cell")
             bars: dict[str, AxesImage] = {}

@@ -39,7 +39,7 @@ def write_page(entries: Sequence[Entry], address: str, target: Path) -> None:
     if used is not None:
         finding = f"In use: counter {used.counter[:SHORT]}, since {used.since:%Y-%m-%d %H:%M} UTC."
     deployed = sum(entry.action != "record" for entry in entries)
-    about = f"The registry {address}: {len(entries)} decisions, of which {deployed} put a counter in use."
+    about = f"Registry: {address}. Decisions: {len(entries)}, of which {deployed} put a counter in use."
     sections = (Section("Decisions", tables=(history_table(entries),)),) if entries else ()
     report.write(Report("History of deployed counters", about, finding, sections), target)
 

@@ -18,9 +18,11 @@ def compose_report(
     findings: str,
     tables: Mapping[str, Table],
     pictures: Mapping[str, Picture],
+    worst: Section | None,
     study_yaml: str,
 ) -> Report:
-    """The report of tables and pictures, both by the names of their files; `study_yaml` is the text of study.yaml."""
+    """The report of tables and pictures, both by the names of their files; `worst` has the images with the largest
+    errors, `study_yaml` is the text of study.yaml."""
 
     def section(title: str, of_tables: Sequence[str] = (), of_pictures: Sequence[str] = ()) -> list[Section]:
         """A section with those that there are; nothing where there is none of them."""
@@ -37,7 +39,8 @@ def compose_report(
             *section("Results", of_tables=("results", "scenes", "comparisons")),
             *section("Compared with published results", of_tables=("published-comparison", "published")),
             *section("The paper's tables", of_tables=tuple(f"table-{n}" for n in study.publish.tables)),
-            *section("Predictions", of_pictures=("scatter", "predictions")),
+            *section("Predictions", of_pictures=("scatter", "errors", "predictions")),
+            *([worst] if worst else []),
             *section("Training", of_pictures=("curves",), of_tables=("runs",)),
             *_searches(study, tables, pictures),
             *section("Data", of_tables=tuple(f"data-{name}" for name in study.datasets)),

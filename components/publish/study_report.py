@@ -7,13 +7,18 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from components.config.resolve import Plan, resolve
 from components.config.study import Study
+from components.data.manifest import Prepared
 from components.errors import UserError
 from components.evaluation.metrics import all_metrics
 from components.evaluation.scores import read_cost, read_scores
 from components.evaluation.statistics import Difference, estimate
 from components.publish import charts, figures, pages, report, study_tables, tables
+from components.publish.pages.gallery import Gallery, test_rows
+from components.publish.pages.worst import worst_images
 from components.publish.paper_tables import paper_table
 from components.publish.report import Picture
 from components.publish.results import (
@@ -27,11 +32,19 @@ from components.publish.results import (
     pool_rows,
 )
 from components.publish.sections import compose_report
+from components.publish.study_tables import DIFFERENCE
 from components.publish.tables import Table
 from components.runs.folder import read_record
 from components.workspace.layout import Layout
 
+COMPARED = ("Experiment", "Baseline", DIFFERENCE, "Beyond noise?")  # columns of the summary's second table
+MAIN = ("MAE", "RMSE", "NAE")  # of all metrics, those that DVC shows
 SCATTER = "Counts of the test images: one point per image and seed. On the dashed line the count is right."
+ERRORS = (
+    "Errors of the same counts against how densely people stand: images to the left are sparse, to the right crowded; "
+    "above the dashed line people were counted that are not there. Lines: the mean of each fifth of the images. "
+    "Megapixels of the images as they were counted."
+)
 CURVES = (
     "Thin lines are seeds, bold lines their mean. Losses of different density maps do not measure the same thing: "
     "compare how they fall, and compare the counters by MAE."
@@ -56,13 +69,27 @@ def write_study_report(study: Study, layout: Layout, rows: list[StudyRow]) -> No
     for table in made.values():
         tables.write(table, layout.tables)
     findings = describe_findings(all_rows, baseline, differences)
-    drawn = draw_pictures(study, layout, found) if found else {}
+    gallery = Gallery(study, layout, found) if found else None
+    drawn = draw_pictures(study, layout, gallery, found) if gallery else {}
+    worst = worst_images(gallery) if gallery else None
     study_yaml = layout.params.read_text()
-    report.write(compose_report(study, found, findings, made, drawn, study_yaml), layout.report)
-    printed = tables.plain(made["results"].choose("Experiment", *all_metrics()))
+    report.write(compose_report(study, found, findings, made, drawn, worst, study_yaml), layout.report)
+    printed = [tables.plain(made["results"].choose("Experiment", *all_metrics()))]
+    if "comparisons" in made:
+        printed.append(tables.plain(made["comparisons"].choose(*COMPARED)))
+    layout.metrics.write_text(json.dumps(main_figures(all_rows, differences), indent=2) + "\n")
     places = f"report: {layout.report}\ntables: {layout.tables}\n"
-    layout.summary.write_text("\n\n".join([printed, *not_run_note(rows), places]))
+    layout.summary.write_text("\n\n".join([*printed, *not_run_note(rows), places]))
     log.info("%s: %s, %s", study.title, layout.report, layout.tables)
+
+
+def main_figures(rows: list[StudyRow], differences: dict[str, Difference]) -> dict[str, dict[str, float]]:
+    """The errors of each row that was run, and how far its MAE is from the baseline's: numbers, for programs."""
+    return {
+        row.name: {title: row.metrics[title].value for title in MAIN}
+        | ({DIFFERENCE: differences[row.name].mae.value} if row.name in differences else {})
+        for row in evaluated(rows)
+    }
 
 
 def make_tables(
@@ -94,17 +121,47 @@ def make_tables(
     return {table.name: table for table in made}
 
 
-def draw_pictures(study: Study, layout: Layout, rows: list[EvaluatedRow]) -> dict[str, Picture]:
+def draw_pictures(study: Study, layout: Layout, gallery: Gallery, rows: list[EvaluatedRow]) -> dict[str, Picture]:
     """Every picture of the study, by name."""
-    folder, searches = layout.figures, _ended_searches(study, layout)
-    drawn = pages.draw(study, layout, rows, folder)
-    charts.scatter({row.title: row.scores for row in rows}, folder / "scatter.png")
+    pictures = {
+        name: Picture(layout.figures / f"{name}.png", layout.dark_figures / f"{name}.png", caption, alt)
+        for name, (caption, alt) in _charts(study, layout, rows).items()
+    }
+    scores = {row.title: row.scores for row in rows}
+    densities = {row.title: _densities(layout, row) for row in rows}
     metrics = {row.title: [layout.run(row.name, seed).metrics for seed in row.scores.seeds] for row in rows}
-    figures.compare_curves(metrics, folder / "curves.png")
-    for name in searches:
-        charts.search(layout.search(name).trials, folder / f"search-{name}.png")
-    captions = {"scatter": SCATTER, "curves": CURVES} | {f"search-{name}": TRIALS for name in searches}
-    return drawn | {name: Picture(folder / f"{name}.png", caption) for name, caption in captions.items()}
+    charts.scatter(scores, *pictures["scatter"].files)
+    charts.errors(scores, densities, *pictures["errors"].files)
+    figures.compare_curves(metrics, *pictures["curves"].files)
+    for name in _ended_searches(study, layout):
+        logarithmic = {key for key, each in study.searches[name].space.items() if each.loguniform}
+        charts.search(layout.search(name).trials, logarithmic, *pictures[f"search-{name}"].files)
+    return pictures | dict(pages.draw(gallery, layout.figures, layout.dark_figures))
+
+
+def _charts(study: Study, layout: Layout, rows: list[EvaluatedRow]) -> dict[str, tuple[str, str]]:
+    """The caption and the description of every chart, by the name of its file."""
+    titles = "; ".join(row.title for row in rows)
+    errors = "; ".join(f"{row.title}, MAE {row.metrics['MAE'].value:.1f}" for row in rows)
+    searches = {
+        f"search-{name}": (
+            TRIALS,
+            f"Validation MAE in the search {name}: by trial, and along {', '.join(study.searches[name].space)}",
+        )
+        for name in _ended_searches(study, layout)
+    }
+    return {
+        "scatter": (SCATTER, f"Scatter plots of predicted against annotated people: {errors}"),
+        "errors": (ERRORS, f"Scatter plots of errors against people per megapixel: {titles}"),
+        "curves": (CURVES, f"Lines of validation MAE and losses by epoch: {titles}"),
+    } | searches
+
+
+def _densities(layout: Layout, row: EvaluatedRow) -> np.ndarray:
+    """People per megapixel of each test image, (n,)."""
+    tested = test_rows(Prepared(layout.prepared(row.experiment.dataset).folder), row)
+    density: np.ndarray = row.scores.truth / np.array([each.height * each.width / 1e6 for each in tested])
+    return density
 
 
 def _row(study: Study, layout: Layout, name: str) -> StudyRow:

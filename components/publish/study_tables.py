@@ -25,10 +25,12 @@ from components.publish.results import (
     run_settings,
     verdict,
 )
-from components.publish.tables import Cell, EstimateCell, Table
+from components.publish.tables import Cell, EstimateCell, Table, mark_best
 
 PROBLEMS_SHOWN = 12  # of a data set; the others are counted
 NOT_RUN = "not run"
+BOLD = "Bold: the smallest of its column on the same test images; the paired comparison says what is beyond noise."
+DIFFERENCE = "MAE minus baseline's"
 
 
 def results_table(pools: Sequence[StudyRow], rows: Sequence[StudyRow], times: int) -> Table:
@@ -38,10 +40,11 @@ def results_table(pools: Sequence[StudyRow], rows: Sequence[StudyRow], times: in
         (row.title, *_metric_cells(row), *run_costs(row).values(), *run_settings(row).values())
         for row in (*pools, *rows)
     )
-    head = ("Experiment", *all_metrics(), *run_costs(rows[0]), *run_settings(rows[0]))
+    settings = tuple(run_settings(rows[0]))
+    head = ("Experiment", *all_metrics(), *run_costs(rows[0]), *settings)
     found = evaluated([*pools, *rows])
     notes = (*_how_to_read(found, times), *cost_notes(found), *_row_notes(evaluated(rows)))
-    return Table("results", "Measured here", head, cells, notes)
+    return Table("results", "Measured here", head, mark_best(cells, _test_sets([*pools, *rows])), notes, settings)
 
 
 def published_comparison_table(rows: Sequence[StudyRow], section: str | None) -> Table:
@@ -62,7 +65,8 @@ def published_comparison_table(rows: Sequence[StudyRow], section: str | None) ->
     costs, published_columns = run_costs(rows[0]), (f"MAE published, {dataset}" for dataset in datasets)
     head = ("Experiment", "Counter", "MAE measured here", *costs, *published_columns)
     notes = (*_comparison_notes(figures, section), *cost_notes(evaluated(rows)))
-    return Table("published-comparison", "Compared with the paper's figures", head, cells, notes)
+    marked = mark_best(cells, _test_sets(rows))
+    return Table("published-comparison", "Compared with the paper's figures", head, marked, notes)
 
 
 def comparisons_table(
@@ -85,7 +89,7 @@ def comparisons_table(
         "Paired: same seeds, test images, order of samples, crops and flips. Negative: lower error than the baseline. "
         f"95 % interval: {times} bootstrap replicates of the images, widened by Student's interval over the seeds."
     )
-    head = ("Experiment", "Baseline", "MAE minus baseline's", "By seed", "Beyond noise?")
+    head = ("Experiment", "Baseline", DIFFERENCE, "By seed", "Beyond noise?")
     return Table("comparisons", "Paired comparison with the baseline", head, cells, (note,))
 
 
@@ -101,7 +105,7 @@ def scenes_table(rows: Sequence[EvaluatedRow], times: int) -> Table:
         "MAE. In the average every scene has the same weight, however many images it has. "
         f"95 % interval: {times} bootstrap replicates of the seeds, and of the images within their scene."
     )
-    return Table("scenes", "Per scene", head, tuple(cells), (note,))
+    return Table("scenes", "Per scene", head, mark_best(cells, _test_sets(rows)), (note,))
 
 
 def published_table(rows: Sequence[StudyRow], section: str) -> Table:
@@ -172,6 +176,11 @@ def data_table(name: str, report: Mapping[str, Any]) -> Table:
     return Table(f"data-{name}", report["title"], head, cells, (*report["notes"], *listed))
 
 
+def _test_sets(rows: Sequence[StudyRow]) -> list[tuple[str, ...] | None]:
+    """The test images of each row; only rows with the same ones are compared."""
+    return [row.scores.ids if isinstance(row, EvaluatedRow) else None for row in rows]
+
+
 def _metric_cells(row: StudyRow) -> tuple[Cell, ...]:
     metrics = all_metrics()
     if not isinstance(row, EvaluatedRow):
@@ -190,6 +199,7 @@ def _how_to_read(rows: Sequence[EvaluatedRow], times: int) -> list[str]:
         f"Mean over the seeds [95 % interval: {times} bootstrap replicates of images and seeds]. "
         "Weights of the epoch with the smallest MAE on the validation images.",
         f"{'; '.join(descriptions)}.",
+        *([BOLD] if len(rows) > 1 else []),
         *([f"Test images without people: {empty}."] if empty else []),
         *(["One seed: the intervals cover other images, not other runs."] if fewest == 1 else []),
         *(["Two seeds can only hint at how much runs differ."] if fewest == 2 else []),

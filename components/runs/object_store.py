@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from components.errors import UserError
 from components.workspace.layout import RegistryNames
+from components.workspace.lock import WAIT
 
 if TYPE_CHECKING:
     from s3fs import S3FileSystem
@@ -74,10 +75,14 @@ class Folder:
 
     def create(self, name: str, contents: bytes) -> bool:
         self.root.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.root / RegistryNames.LOCK):
-            if (self.root / name).exists():
-                return False
-            self.replace(name, contents)
+        lock = self.root / RegistryNames.LOCK
+        try:
+            with FileLock(lock, timeout=WAIT):
+                if (self.root / name).exists():
+                    return False
+                self.replace(name, contents)
+        except Timeout:
+            raise UserError(f"{self.root}: another process has been writing for {WAIT} s ({lock} is held)") from None
         return True
 
     def replace(self, name: str, contents: bytes) -> None:

@@ -20,7 +20,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -108,11 +108,11 @@ class Registry:
         Raises UserError: see `read_weights`, or the weights do not fit their counter, or hold NaN or infinite
         numbers."""
         _check_weights(read_weights(weights))
-        with weights.open("rb") as file:
-            counter = hashlib.file_digest(file, "sha256").hexdigest()
-        if not self._has(counter):  # the weights come last: where they are, the card is too
+        contents = weights.read_bytes()
+        counter = hashlib.sha256(contents).hexdigest()
+        if self._store.read(RegistryNames.weights(counter)) != contents:
             self._store.replace(RegistryNames.card(counter), card.encode())
-            self._store.replace(RegistryNames.weights(counter), weights.read_bytes())
+            self._store.replace(RegistryNames.weights(counter), contents)  # last: where they are, the card is too
         return counter
 
     def deploy(self, counter: str, decision: Mapping[str, Any], expected: str | None) -> Entry:
@@ -149,7 +149,7 @@ class Registry:
             place = Place(counter=back.counter, entry=number, since=now)
             return State(place, before.previous, before.metadata) if before else State(place)
 
-        return self._append("rollback", {"reason": reason}, change)
+        return self._append("rollback", {"outcome": "ROLLED BACK", "reason": reason}, change)
 
     def record(self, decision: Mapping[str, Any]) -> Entry:
         """Write down a decision that deploys nothing."""
@@ -174,9 +174,9 @@ class Registry:
         if not re.fullmatch(HASH, counter):
             raise UserError(f"{counter}: is not the hash of a counter, 64 hexadecimal digits")
         name = RegistryNames.weights(counter)
-        file = self._store.local_file(name) or CACHED_COUNTERS / f"{counter}.safetensors"
-        fetched = self._store.local_file(name) is None
-        if fetched and not _has_hash(file, counter):
+        in_place = self._store.local_file(name)
+        file = in_place or CACHED_COUNTERS / f"{counter}.safetensors"
+        if in_place is None and not _has_hash(file, counter):
             self._fetch(name, file)
         if not file.exists():
             raise UserError(f"{self.address}: has no counter {counter}")
@@ -200,13 +200,6 @@ class Registry:
         while not journal.append(number, answer):
             number += 1
         return number
-
-    def _has(self, counter: str) -> bool:
-        file = self._store.local_file(RegistryNames.weights(counter))
-        if file is not None:
-            return _has_hash(file, counter)
-        name = RegistryNames.weights(counter)
-        return name in self._store.names(str(PurePosixPath(name).parent))  # a put to S3 is whole or nothing
 
     def _fetch(self, name: str, file: Path) -> None:
         contents = self._store.read(name)

@@ -16,6 +16,7 @@ from components.runs.provenance import data_sha256, fingerprint, provenance
 from components.training import ray_train
 from components.training.assemble import TrainingData, load_run, open_data
 from components.training.fit import State
+from components.training.loggers import open_loggers
 from components.training.progress import EpochProgress, describe_training
 from components.workspace.layout import Layout, RunPaths
 from components.workspace.lock import exclusive_lock, storage
@@ -32,16 +33,40 @@ def train(layout: Layout, name: str) -> None:
     prepared, maps = layout.prepared(experiment.dataset), layout.maps(experiment.annotation)
     data, data_hash = open_data(prepared.folder, maps), data_sha256(prepared, maps)
     fingerprints = {seed: fingerprint("train", plan, {"seed": seed}, data_hash) for seed, plan in plans.items()}
-    place = f"{storage()}/training"
     with ray_train.cluster():
         for seed, plan in plans.items():
             run = fingerprints[seed]
-            with EpochProgress(f"{name}, seed {seed}", plan.training.epochs) as progress, exclusive_lock(run):
-                state, started_from = ray_train.train(plan, seed, data, storage=place, name=run, on_progress=progress)
+            state, started_from = train_run(layout.run(name, seed), plan, seed, data, run)
             made_of = provenance(plan, started_from, data_hash, data.prepared, run)
             write_run(layout.run(name, seed), plan, seed, data, state, made_of)
     for run in fingerprints.values():
-        ray_train.forget(place, run)
+        ray_train.forget(training_states(), run)
+
+
+def train_run(paths: RunPaths, plan: Plan, seed: int, data: TrainingData, name: str) -> tuple[State, str]:
+    """Train one run, or go on with it, and show how it goes; `name` is its fingerprint. See `ray_train.train`."""
+    title = f"{plan.experiment}, seed {seed}"
+    with (
+        exclusive_lock(name),
+        open_loggers(paths, title, plan.plain() | {"seed": seed}) as loggers,
+        EpochProgress(title, plan.training.epochs, loggers) as progress,
+    ):
+        state, started_from = ray_train.train(
+            plan,
+            seed,
+            data,
+            storage=training_states(),
+            name=name,
+            on_progress=progress,
+            on_resume=progress.catch_up,
+        )
+        progress.catch_up(state["history"])  # where the training had ended before, nothing was heard of it
+    return state, started_from
+
+
+def training_states() -> str:
+    """Where the states of unfinished runs are kept: a folder or an address."""
+    return f"{storage()}/training"
 
 
 def write_run(

@@ -64,6 +64,26 @@ def assemble(plan: Plan, seed: int) -> JointModel:
     return JointModel(counter, maps, build_loss(plan.loss, counter.stride, scale), scale)
 
 
+def load_start(model: JointModel) -> str:
+    """Load the weights that the counter's options name, before training; a few words on what training starts from.
+
+    Where `counter.weights` is a run's folder or a weights file of dotfield, these are all weights of its counter; else
+    what the kind of counter makes of them. Raises UserError where they cannot be had, or are of another counter."""
+    path = getattr(model.counter.params, "weights", None)
+    if not isinstance(path, Path) or not (path.is_dir() or path.suffix == RunPaths(path).best.suffix):
+        return model.counter.load_pretrained()
+    weights = read_weights(RunPaths(path).best if path.is_dir() else path)
+    run, where = weights.metadata, f"counter.weights: {weights.file}"
+    try:
+        model.counter.load_state_dict(weights.of("counter"))
+    except RuntimeError:
+        written = run["counter"]
+        raise UserError(f"{where}: holds another counter, {written}; choose the same kind and options") from None
+    if run["scale"] != model.scale:
+        raise UserError(f"{where}: was trained with target scale {run['scale']:g}; set training.target_scale to it")
+    return f"{run['study']}/{run['experiment']}, seed {run['seed']}"
+
+
 def samples(plan: Plan, seed: int, data: TrainingData, stride: int) -> tuple[Samples, Samples]:
     """The training and the validation split, as a counter of `stride` reads them.
 

@@ -39,7 +39,21 @@ Report = Callable[[Record, State], None]
 
 
 class DivergedError(UserError):
-    """Predictions are no longer finite. It is raised on every worker at the same time."""
+    """Predictions, or losses and gradients of many steps in a row, are no longer finite. It is raised on every worker
+    at the same time. `batch` is this worker's share of the last batch, if there was one: images (B, 3, H, W) uint8, and
+    the numbers of the images in the manifest."""
+
+    def __init__(self, text: str, batch: dict[str, Any] | None = None) -> None:
+        super().__init__(text)
+        self.batch = batch
+
+
+class _NotFiniteError(Exception):
+    """Too many steps in a row were skipped."""
+
+    def __init__(self, batch: Batch | None, skipped: int) -> None:
+        super().__init__()
+        self.batch, self.skipped = batch, skipped
 
 
 class Communicator:
@@ -71,8 +85,12 @@ def fit(
 ) -> State:
     """Train, and return the last state; its "best" is the model with the smallest MAE on the validation split.
 
+    With no epochs that is the model as it was given, measured on the validation split as epoch 0.
+
     `state`: one that an earlier call reported; training continues from it. `on_progress` is called after each step
-    with the epochs done so far. Raises DivergedError where predictions are no longer finite."""
+    with the epochs done so far. After more than `max_skipped` steps in a row whose losses or gradients are not finite,
+    training goes back to the last epoch, once, at half the learning rates. Raises DivergedError where that happens a
+    second time, or where predictions are no longer finite."""
     communicator = communicator or Communicator()
     optimisers, average = build_optimisers(model), build_average(model.counter, options.average)
     averaged = model
@@ -81,15 +99,26 @@ def fit(
     if state is None:
         _warm_up(model, training, options.batch_size)
         communicator.broadcast_([*model.parameters()])
-        state = {"epoch": 0, "history": [], "best": None}
+        state = {"epoch": 0, "history": [], "best": None, **_copies(model, optimisers, average)}
     else:
         _restore(state, model, optimisers, average)
-    for epoch in range(state["epoch"] + 1, options.epochs + 1):
+    if options.epochs == 0 and not state["history"]:
+        started = time.perf_counter()
+        record = {"epoch": 0, **_validate(averaged, validation, communicator)}
+        record["seconds"] = time.perf_counter() - started
+        state = _next_state(state, record, model, averaged, optimisers, average)
+        report(record, state)
+    while (epoch := state["epoch"] + 1) <= options.epochs:
         if options.stop_on_alarm and state["history"] and alarms(state["history"][-1]):
             break
-        record = train_epoch(model, optimisers, training, options, epoch, communicator, on_progress, average)
+        try:
+            record = train_epoch(model, optimisers, training, options, epoch, communicator, on_progress, average)
+        except _NotFiniteError as error:
+            state = _roll_back(state, error, model, optimisers, average)
+            continue
         if epoch % options.validate_every == 0 or epoch == options.epochs:
             record |= _validate(averaged, validation, communicator)
+        record |= {"learning_rate_factor": 0.5} if state.get("halved") else {}
         state = _next_state(state, record, model, averaged, optimisers, average)
         report(record, state)
     return state
@@ -115,21 +144,28 @@ def train_epoch(
     outer = training.batches(epoch, options.batch_size, **share, stream=OUTER)
     every = model.density_map.bilevel_every if learn_maps else None
     sums, waited, images_done, started = torch.zeros(2), 0.0, 0, time.perf_counter()
-    requested = started
+    requested, images_skipped, skipped, in_a_row = started, 0, 0, 0
     model.train()
     for step, (batch, images) in enumerate(prefetch(training.batches(epoch, options.batch_size, **share))):
         waited += time.perf_counter() - requested
         set_learning_rates(active, options, epoch - 1 + images_done / len(training))
         bilevel = every is not None and step % every == 0
         updated = active if bilevel or every is None else active[:1]
-        sums += train_step(model, updated, batch, images, learn_maps, communicator, next(outer) if bilevel else None)
-        if average:
-            average.update_parameters(model.counter)
+        losses = train_step(model, updated, batch, images, learn_maps, communicator, next(outer) if bilevel else None)
+        in_a_row = 0 if losses is not None else in_a_row + 1
+        if losses is not None:
+            sums += losses
+            if average:
+                average.update_parameters(model.counter)
+        else:
+            skipped, images_skipped = skipped + 1, images_skipped + images
         images_done += images
+        if in_a_row > options.max_skipped or images_skipped == len(training):
+            raise _NotFiniteError(batch, skipped)
         on_progress(epoch - 1 + images_done / len(training))
         requested = time.perf_counter()
     communicator.all_reduce_([sums])
-    counting, refinement = (sums / max(images_done, 1)).tolist()
+    counting, refinement = (sums / max(images_done - images_skipped, 1)).tolist()
     seconds = time.perf_counter() - started
     return {
         "epoch": epoch,
@@ -138,6 +174,7 @@ def train_epoch(
         "loss": counting + refinement,
         "counting_loss": counting,
         "refinement_loss": refinement,
+        **({"skipped_steps": skipped} if skipped else {}),
     }
 
 
@@ -149,13 +186,14 @@ def train_step(
     learn_maps: bool,
     communicator: Communicator,
     outer: tuple[Batch | None, int] | None = None,
-) -> Tensor:
+) -> Tensor | None:
     """One update from this worker's share of a batch of `images`; returns the summed losses of its share, (2,).
 
-    With an `outer` batch, of which this is the worker's share too, the density map follows `bilevel` instead of these
-    losses."""
+    Where a loss or a gradient of any worker is not finite none of them makes the step: None. With an `outer` batch, of
+    which this is the worker's share too, the density map follows `bilevel` instead of these losses."""
     for optimiser in optimisers:
         optimiser.zero_grad(set_to_none=False)
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]  # statistics of batch norm
     sums = torch.zeros(2)
     if batch is not None:
         batch = batch.to(model.device)
@@ -163,22 +201,39 @@ def train_step(
         batch = replace(batch, crops=losses.crops)
         ((losses.counting + losses.refinement).sum() / images).backward()
         sums = torch.stack([losses.counting.sum(), losses.refinement.sum()]).detach().cpu()
-    sum_gradients(optimisers, communicator)
+    total = sums.clone()
+    sum_gradients(optimisers, communicator, total)
     if outer is not None:
         bilevel_update(model, optimisers[0], (batch, images), outer, sums[0], communicator.all_reduce_)
         sum_gradients(optimisers[1:], communicator)
+    if not _all_finite(optimisers, total):  # the same on all workers: sums over them
+        for buffer, before in buffers:
+            buffer.copy_(before)
+        return None
     for optimiser in optimisers:
         optimiser.step()
     return sums
 
 
-def sum_gradients(optimisers: list[torch.optim.Optimizer], communicator: Communicator) -> None:
-    """Replace the gradients of all parameters by their sums over the workers."""
-    parameters = [each for optimiser in optimisers for group in optimiser.param_groups for each in group["params"]]
-    for parameter in parameters:
+def sum_gradients(optimisers: list[torch.optim.Optimizer], communicator: Communicator, *others: Tensor) -> None:
+    """Replace the gradients of all parameters, and other tensors, by their sums over the workers."""
+    for parameter in _parameters(optimisers):
         if parameter.grad is None:  # this worker had no share of the first batch
             parameter.grad = torch.zeros_like(parameter)
-    communicator.all_reduce_([parameter.grad for parameter in parameters if parameter.grad is not None])
+    communicator.all_reduce_([*_gradients(optimisers), *others])
+
+
+def _all_finite(optimisers: list[torch.optim.Optimizer], losses: Tensor) -> bool:
+    largest = torch.stack(torch._foreach_norm(_gradients(optimisers), math.inf))
+    return bool(losses.isfinite().all() and largest.isfinite().all())
+
+
+def _gradients(optimisers: list[torch.optim.Optimizer]) -> list[Tensor]:
+    return [parameter.grad for parameter in _parameters(optimisers) if parameter.grad is not None]
+
+
+def _parameters(optimisers: list[torch.optim.Optimizer]) -> list[Tensor]:
+    return [each for optimiser in optimisers for group in optimiser.param_groups for each in group["params"]]
 
 
 def _validate(model: JointModel, validation: Samples, communicator: Communicator) -> Record:
@@ -223,6 +278,27 @@ def _warm_up(model: JointModel, training: Samples, batch_size: int) -> None:
         optimiser.step()
 
 
+def _roll_back(
+    state: State, error: _NotFiniteError, model: JointModel, optimisers: Optimisers, average: AveragedModel | None
+) -> State:
+    """Go back to the state after the last epoch, at half the learning rates. Raises DivergedError the second time."""
+    if state.get("halved"):
+        shown = None
+        if error.batch is not None:
+            shown = {"images": error.batch.images.cpu(), "numbers": [crop.number for crop in error.batch.crops]}
+        raise DivergedError(
+            f"training diverged in epoch {state['epoch'] + 1}: losses or gradients of {error.skipped} steps were not "
+            "finite, at half the learning rates too; lower counter.optimiser.lr, or look at the images",
+            shown,
+        )
+    _restore(state, model, optimisers, average)
+    model.clear_map_cache()
+    for optimiser in optimisers.values():
+        for group in optimiser.param_groups:
+            group["initial_lr"] /= 2
+    return state | _copies(model, optimisers, average) | {"halved": True}
+
+
 def _restore(state: State, model: nn.Module, optimisers: Optimisers, average: AveragedModel | None) -> None:
     model.load_state_dict(state["model"])
     for name, optimiser in optimisers.items():
@@ -249,7 +325,16 @@ def _next_state(
         "best": best,
         "stride": model.stride,
         "scale": model.scale,
+        "halved": state.get("halved", False),
+        **_copies(model, optimisers, average),
+    }
+
+
+def _copies(model: JointModel, optimisers: Optimisers, average: AveragedModel | None) -> State:
+    """What is trained, as it is now."""
+    now = {
         "model": model.state_dict(),
         "optimisers": {name: optimiser.state_dict() for name, optimiser in optimisers.items()},
         **({"average": average.state_dict()} if average else {}),
     }
+    return deepcopy(now)

@@ -5,8 +5,10 @@ killed worker and, when it is started again, after a killed driver. A changed ru
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import signal
 import socket
 import tempfile
 import threading
@@ -16,12 +18,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow as pa
 import ray
 import ray.train
 import torch
 from pyarrow import fs
-from ray.exceptions import AuthenticationError
+from ray.exceptions import AuthenticationError, RayActorError, RayError
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer, get_device
 from ray.util.queue import Queue
@@ -29,12 +32,18 @@ from torch import Tensor, distributed
 
 from components.config.resolve import Plan, read_plan
 from components.errors import UserError
-from components.training.assemble import TrainingData, assemble, open_data, samples
+from components.training.assemble import TrainingData, assemble, load_start, open_data, samples
+from components.training.checkpoints import checkpoint_names, newest_state, write_state
 from components.training.fit import Communicator, DivergedError, Record, State, fit
+from components.workspace.layout import diverged_batch
+from components.workspace.processes import MISTAKE, abandon
 
-STATE = "state.pt"
+SNAPSHOT = "checkpoint_manager_snapshot.json"  # Ray Train's own list of a run's checkpoints
+FAILURES = 3  # times that workers may be lost, or fail to write a checkpoint, and are started again
 PROGRESS_INTERVAL = 1.0  # seconds between two reports of progress within an epoch
 REACHABLE = 10.0  # seconds in which a cluster's address must answer
+WATCH_INTERVAL = 0.05  # seconds between two looks at Ray's own processes: Ray looks less often
+RAY_PROCESSES = {"raylet": "node manager (raylet)", "gcs_server": "control service (gcs_server)"}
 SOCKET_PATH = 107  # bytes: the longest path of a Unix socket
 SOCKET_NAME = "session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"  # as long as Ray's can be
 OnProgress = Callable[[float, Record | None], None]
@@ -96,15 +105,42 @@ def cluster() -> Iterator[None]:
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # this machine is not taken away with notice
         options |= _short_temporary_folder()
     try:
-        ray.init(**options)
+        with _keep_signal_handlers():
+            ray.init(**options)
     except TypeError:  # ours
         raise
     except Exception as error:  # Ray raises errors of any type here
         raise UserError(explain_start(error)) from error
+    shut_down = threading.Event()
+    threading.Thread(target=_watch_ray, args=(shut_down,), daemon=True, name="watch-ray").start()
     try:
         yield
     finally:
+        shut_down.set()
         ray.shutdown()
+
+
+@contextmanager
+def _keep_signal_handlers() -> Iterator[None]:
+    """Ray replaces that of TERM, by one that writes the stack of its C++ code."""
+    numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _watch_ray(shut_down: threading.Event) -> None:
+    """End this process in one line when a process of its own Ray is gone: Ray itself would abort with its stack."""
+    processes = {each: RAY_PROCESSES.get(each.name()) for each in psutil.Process().children()}
+    while not shut_down.wait(WATCH_INTERVAL):
+        for process, name in processes.items():
+            if name and (not process.is_running() or process.status() == psutil.STATUS_ZOMBIE):
+                abandon(
+                    f"Ray's {name} ended, killed or for lack of memory; the same command goes on from here", MISTAKE
+                )
 
 
 def explain_start(error: Exception) -> str:
@@ -154,19 +190,30 @@ def _check_reachable(address: str) -> None:
 
 
 def train(
-    plan: Plan, seed: int, data: TrainingData, *, storage: str, name: str, on_progress: OnProgress
+    plan: Plan,
+    seed: int,
+    data: TrainingData,
+    *,
+    storage: str,
+    name: str,
+    on_progress: OnProgress,
+    on_resume: Callable[[list[Record]], None] = lambda history: None,
 ) -> tuple[State, str]:
     """Train one run, or go on with it; returns its last state, and what the counter started from.
 
     `storage` is a folder or any address that pyarrow opens, such as `s3://bucket/path`; `on_progress` gets the epochs
-    done so far, and the record of each epoch that ends. Raises UserError for what a user can mend, if possible before
+    done so far, and the record of each epoch that ends; `on_resume` gets the records of the epochs after which training
+    goes on, each time that a worker takes it up again. Raises UserError for what a user can mend, if possible before
     Ray is asked, and ray.train.TrainingFailedError after three lost workers."""
     model = assemble(plan, seed)
-    model.counter.load_pretrained()
+    load_start(model)
     samples(plan, seed, data, model.stride)
     filesystem, root = open_filesystem(storage)
-    with cluster(), _listening(on_progress) as (queue, mistakes):
-        result = _Trainer(
+    with _explaining(storage):
+        _drop_unreadable_snapshot(filesystem, f"{root}/{name}")
+        newest_state(filesystem, f"{root}/{name}")  # for its warnings: those of the workers do not come here
+    with cluster(), _explaining(storage), _listening(on_progress, on_resume) as (queue, mistakes):
+        _Trainer(
             train_loop_per_worker,
             train_loop_config={
                 "plan": plan.plain(),
@@ -174,6 +221,7 @@ def train(
                 "root": Path.cwd(),
                 "prepared": data.prepared_folder.resolve(),
                 "maps": data.maps_folder.resolve(),
+                "storage": (filesystem, f"{root}/{name}"),
                 "queue": queue,
             },
             scaling_config=_scaling(plan.training.workers),
@@ -182,20 +230,88 @@ def train(
                 storage_path=root,
                 storage_filesystem=filesystem,
                 checkpoint_config=CheckpointConfig(num_to_keep=2),
-                failure_config=FailureConfig(max_failures=3),
+                failure_config=FailureConfig(max_failures=FAILURES),
             ),
         ).fit()
     if mistakes:
-        raise UserError(mistakes[0])
-    assert result.checkpoint is not None
-    saved = read_state(result.checkpoint)
+        raise UserError(_save_batches(name, mistakes))
+    with _explaining(storage):
+        saved = newest_state(filesystem, f"{root}/{name}")
+    assert saved is not None
     return saved["state"], str(saved["started_from"])
+
+
+def _drop_unreadable_snapshot(filesystem: fs.FileSystem, folder: str) -> None:
+    """Remove Ray's list of a run's checkpoints where it is cut off or names one that is lost: Ray would refuse to go
+    on. The workers look for the newest whole checkpoint themselves."""
+    path = f"{folder}/{SNAPSHOT}"
+    try:
+        with filesystem.open_input_stream(path) as file:
+            listed = [each["checkpoint_dir_name"] for each in json.loads(file.readall())["checkpoint_results"]]
+    except FileNotFoundError:
+        return
+    except (ValueError, KeyError):
+        log.warning("warning: %s is damaged: going on without it", path)
+    else:
+        lost = sorted(set(listed) - set(checkpoint_names(filesystem, folder)))
+        if not lost:
+            return
+        log.warning("warning: %s: %s is lost: going on from another checkpoint", folder, ", ".join(lost))
+    filesystem.delete_file(path)
+
+
+def _save_batches(run: str, mistakes: list[DivergedError]) -> str:
+    """Write what the workers of a run that diverged trained on; returns what the user reads."""
+    files = []
+    for rank, mistake in enumerate(mistakes):
+        if mistake.batch is not None:
+            files.append(diverged_batch(run, rank))
+            files[-1].parent.mkdir(parents=True, exist_ok=True)
+            torch.save(mistake.batch, files[-1])
+    return f"{mistakes[0]}" + (f"; the last batch is in {', '.join(map(str, files))}" if files else "")
+
+
+@contextmanager
+def _explaining(storage: str) -> Iterator[None]:
+    """Raise UserError for what `explain_failure` explains."""
+    try:
+        yield
+    except (RayError, ray.train.TrainingFailedError, OSError) as error:
+        if (text := explain_failure(error, storage)) is None:
+            raise
+        raise UserError(text) from error
+
+
+def explain_failure(error: BaseException, storage: str) -> str | None:
+    """What a user reads of a storage that refused, or of processes that Ray lost; None for any other failure."""
+    for cause in _causes(error):
+        if isinstance(cause, OSError) and cause.errno is None and "://" in storage:  # pyarrow's, with a text alone
+            return (
+                f"DOTFIELD_STORAGE={storage}: {str(cause).splitlines()[0]}; mend that, then give the same command "
+                "again: it goes on from the last epoch that was kept"
+            )
+        if isinstance(cause, RayActorError):
+            text = str(cause).strip().splitlines()[0]
+            return f"Ray lost a process of this training ({text}); the same command goes on from the last epoch"
+    return None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error of Ray, and all that it says of what caused it."""
+    if error is None:
+        return
+    yield error
+    inner = [getattr(error, name, None) for name in ("controller_failure", "_base_exc", "cause", "__cause__")]
+    for cause in [*inner, *getattr(error, "worker_failures", {}).values()]:
+        if isinstance(cause, BaseException):
+            yield from _causes(cause)
 
 
 def forget(storage: str, name: str) -> None:
     """Remove the state of what has ended: its results are elsewhere by now."""
     filesystem, root = open_filesystem(storage)
-    filesystem.delete_dir(f"{root}/{name}")
+    with _explaining(storage):
+        filesystem.delete_dir(f"{root}/{name}")
 
 
 def open_filesystem(storage: str) -> tuple[fs.FileSystem, str]:
@@ -231,17 +347,18 @@ def train_loop_per_worker(config: dict[str, Any]) -> None:
     plan, seed, queue = read_plan(config["plan"], "plan"), config["seed"], config["queue"]
     torch.set_num_threads(max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1))))
     model = assemble(plan, seed)
-    latest = ray.train.get_checkpoint()
-    saved: dict[str, Any] = (
-        read_state(latest) if latest else {"state": None, "started_from": model.counter.load_pretrained()}
-    )
+    saved = newest_state(*config["storage"])
+    if saved is None:
+        saved = {"state": None, "started_from": load_start(model)}
     communicator = RayCommunicator()
+    if communicator.rank == 0 and saved["state"]:
+        queue.put((saved["state"]["epoch"], saved["state"]["history"]))
 
     def report(record: Record, state: State) -> None:
         with tempfile.TemporaryDirectory() as folder:
             checkpoint = None
             if communicator.rank == 0:
-                torch.save(saved | {"state": state}, Path(folder) / STATE)
+                write_state(saved | {"state": state}, Path(folder))
                 checkpoint = Checkpoint.from_directory(folder)
                 queue.put((record["epoch"], record))
             ray.train.report({"epoch": record["epoch"]}, checkpoint=checkpoint)
@@ -267,25 +384,29 @@ def train_loop_per_worker(config: dict[str, Any]) -> None:
             communicator=communicator,
             on_progress=on_progress,
         )
-    except DivergedError as mistake:  # on every worker, and after every restart again: reported once, not retried
-        queue.put((None, str(mistake)))
-
-
-def read_state(checkpoint: Any) -> dict[str, Any]:
-    with checkpoint.as_directory() as folder:
-        state: dict[str, Any] = torch.load(Path(folder) / STATE, map_location="cpu", weights_only=True)
-    return state
+    except DivergedError as mistake:  # on every worker, and after every restart again: reported, not retried
+        mistakes = communicator.all_gather([(str(mistake), mistake.batch)])
+        if communicator.rank == 0:
+            queue.put((None, mistakes))
 
 
 @contextmanager
-def _listening(on_progress: OnProgress) -> Iterator[tuple[Queue, list[str]]]:
-    """A queue on the cluster whose messages reach `on_progress` here, and the mistakes that workers sent through it."""
-    queue, mistakes = Queue(actor_options={"num_cpus": 0}), []
+def _listening(
+    on_progress: OnProgress, on_resume: Callable[[list[Record]], None]
+) -> Iterator[tuple[Queue, list[DivergedError]]]:
+    """A queue on the cluster whose messages reach these two here, and the mistakes of the workers, by rank, that were
+    sent through it."""
+    queue, mistakes = Queue(actor_options={"num_cpus": 0}), list[DivergedError]()
 
     def listen() -> None:
         while (message := queue.get()) is not None:
             epochs, content = message
-            mistakes.append(content) if epochs is None else on_progress(epochs, content)
+            if epochs is None:
+                mistakes[:] = [DivergedError(*each) for each in content]
+            elif isinstance(content, list):
+                on_resume(content)
+            else:
+                on_progress(epochs, content)
 
     thread = threading.Thread(target=listen, daemon=True)
     thread.start()

@@ -1,15 +1,18 @@
 """Ray Tune over dotted keys of one experiment: Optuna's sampler proposes, ASHA stops what falls behind.
 
 Trials call the same `fit` as training does, one worker each, with one seed: they differ in what is searched alone. A
-search has a name; started again under it, an interrupted search continues and a finished one is only read."""
+search has a name; started again under it, an interrupted search continues and a finished one is only read. A trial that
+loses its worker goes on from its last epoch; one that diverges has failed, and is not tried again."""
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import os
 import tempfile
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,10 +30,15 @@ from ray.tune.search.optuna import OptunaSearch
 from components.config.resolve import Plan, read_plan
 from components.config.search import Dimension, Search
 from components.errors import UserError
-from components.training.assemble import TrainingData, assemble, open_data, samples
-from components.training.fit import Record, State, fit
-from components.training.ray_train import STATE, cluster, open_filesystem, read_state, share_of_cpus
+from components.training.assemble import TrainingData, assemble, load_start, open_data, samples
+from components.training.checkpoints import newest_state, write_state
+from components.training.fit import DivergedError, Record, State, fit
+from components.training.ray_train import cluster, open_filesystem, share_of_cpus
 from components.workspace.layout import SearchPaths
+
+HISTORY = "history.json"  # in a trial's checkpoint: the (epoch, val_mae) so far
+FAILURES = 3  # times that a trial may lose its worker
+MEASURED = ("epoch", "val_mae", "val_rmse", "loss")  # what a trial reports of each epoch
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +83,7 @@ def run_search(
             results = _tuner(trainable, options, storage, name, title).fit()
     trials = sorted(_trial_result(results[place], options) for place in range(len(results)))
     if all(math.isnan(trial.val_mae) for trial in trials):
-        error = str(results[0].error).strip().splitlines()[-1]
+        error = str(results[0].error or (results[0].metrics or {}).get("error")).strip().splitlines()[-1]
         raise UserError(f"every trial of {title} failed, one of them with: {error}")
     return trials
 
@@ -94,7 +102,7 @@ def _tuner(trainable: Any, options: Search, storage: str, name: str, title: str)
             mode="min",
             num_samples=options.trials,
             search_alg=OptunaSearch(seed=options.seed),
-            scheduler=ASHAScheduler(
+            scheduler=_Scheduler(
                 time_attr="epoch", max_t=options.epochs, grace_period=options.grace_epochs, reduction_factor=2
             ),
             max_concurrent_trials=options.concurrent,
@@ -103,6 +111,7 @@ def _tuner(trainable: Any, options: Search, storage: str, name: str, title: str)
             name=name,
             storage_path=root,
             storage_filesystem=filesystem,
+            failure_config=tune.FailureConfig(max_failures=FAILURES),
             verbose=0,
             callbacks=[_TrialLog(options, title)],
         ),
@@ -116,20 +125,52 @@ def run_trial(values: dict[str, Any], *, plan: dict[str, Any], options: Search, 
     mine = read_plan(plan, "plan").with_values(values | epochs, "searches")
     torch.set_num_threads(max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1))))
     model = assemble(mine, options.seed)
-    latest = tune.get_checkpoint()
-    if latest is None:
-        model.counter.load_pretrained()
+    saved = _last_state(tune.get_checkpoint())
+    if saved is None:
+        load_start(model)
 
     def report(record: Record, state: State) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            torch.save({"state": state}, Path(folder) / STATE)
-            measured = {key: record[key] for key in ("epoch", "val_mae", "val_rmse", "loss")}
-            tune.report(measured, checkpoint=tune.Checkpoint.from_directory(folder))
+            write_state({"state": state}, Path(folder))
+            history = [(each["epoch"], each["val_mae"]) for each in state["history"]]
+            (Path(folder) / HISTORY).write_text(json.dumps(history))
+            tune.report({key: record[key] for key in MEASURED}, checkpoint=tune.Checkpoint.from_directory(folder))
 
     training, validation = samples(mine, options.seed, open_data(folders["prepared"], folders["maps"]), model.stride)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
-    state = read_state(latest)["state"] if latest else None
-    fit(model, training, validation, mine.training, report=report, state=state)
+    try:
+        fit(model, training, validation, mine.training, report=report, state=saved and saved["state"])
+    except DivergedError as mistake:  # an exception would be taken for a lost worker, and the trial retried
+        tune.report(dict.fromkeys(MEASURED, math.nan) | {"epoch": options.epochs, "error": str(mistake)})
+
+
+def _last_state(checkpoint: tune.Checkpoint | None) -> dict[str, Any] | None:
+    """What a trial goes on from: its last checkpoint, or one before it where that is damaged."""
+    if checkpoint is None:
+        return None
+    folder, _, name = checkpoint.path.rpartition("/")
+    assert checkpoint.filesystem is not None
+    return newest_state(checkpoint.filesystem, folder, not_after=name)
+
+
+class _Scheduler(ASHAScheduler):
+    """ASHA that knows what the trials of a resumed search reported before: Ray does not save its rungs."""
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        super().on_trial_add(tune_controller, trial)
+        for epoch, val_mae in _reported(trial):
+            self._trial_info[trial.trial_id].on_result(trial, epoch, -val_mae)  # it maximises
+
+
+def _reported(trial: Trial) -> list[tuple[float, float]]:
+    """The (epoch, val_mae) that a trial reported before its last checkpoint, and in it."""
+    if trial.checkpoint is None:
+        return []
+    with suppress(FileNotFoundError, ValueError):  # a damaged checkpoint: the trial reports these epochs once more
+        assert trial.checkpoint.filesystem is not None
+        with trial.checkpoint.filesystem.open_input_stream(f"{trial.checkpoint.path}/{HISTORY}") as file:
+            return [(float(epoch), float(val_mae)) for epoch, val_mae in json.loads(file.readall())]
+    return []
 
 
 class _TrialLog(tune.Callback):
@@ -139,7 +180,8 @@ class _TrialLog(tune.Callback):
         self.options, self.title = options, title
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._ended(trial, f"best val_mae {trial.metric_analysis['val_mae']['min']:.4g}")
+        best = trial.metric_analysis["val_mae"]["min"]
+        self._ended(trial, "failed" if "error" in trial.last_result else f"best val_mae {best:.4g}")
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._ended(trial, "failed")
@@ -156,7 +198,7 @@ def _trial_result(result: tune.Result, options: Search) -> TrialResult:
     number = int(Path(result.path).name.removeprefix("run_trial_").split("_")[1])  # run_trial_<id>_<number>_...
     history, config = result.metrics_dataframe, result.config or {}
     values = {key: config[key] for key in options.space}
-    if history is None or history.empty or result.error:
+    if history is None or history.empty or result.error or "error" in history:
         return TrialResult(number, "failed", 0, math.nan, 0.0, values)
     epochs = int(history["epoch"].max())
     status = "completed" if epochs >= options.epochs else "stopped early"

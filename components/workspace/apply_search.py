@@ -20,30 +20,32 @@ def apply_search(layout: Layout, search: str) -> dict[str, Any]:
 
     Raises UserError: there is no such search, it has not ended, or the file cannot be changed so that nothing but this
     experiment changes (then it stays as it was)."""
-    before, paths = load_study(layout.params), layout.search(search)
-    if search not in before.searches:
-        raise UserError(
-            f"{layout.params}: there is no search {search!r}; searches: {', '.join(before.searches) or '-'}"
-        )
-    if not paths.best.exists():
-        raise UserError(f"{paths.best}: there is no such file: the search has not ended; run `dotfield run` first")
-    best = yaml.safe_load(paths.best.read_text())
-    text = layout.params.read_text()
-    write_atomically(layout.params, set_keys(text, best["experiment"], best["values"]))
-    try:
-        _check_unchanged(before, load_study(layout.params), best["experiment"], layout.params)
-    except UserError:
-        write_atomically(layout.params, text)
-        raise
+    study, best = _read(layout, search)
     values: dict[str, Any] = best["values"]
+    _write(layout, study, best["experiment"], set_keys(layout.params.read_text(), best["experiment"], values))
     return values
 
 
-def set_keys(text: str, experiment: str, values: dict[str, Any]) -> str:
-    """The text of a study.yaml in which dotted keys of an experiment have these values."""
+def add_searched(layout: Layout, search: str) -> str:
+    """Write the experiment that was searched, with the best values, as one of its own: `<search>-searched`, which is
+    returned. One of an earlier search is replaced. It is written whole, since what it came from may stand in a study
+    that is extended. Raises UserError: see `apply_search`."""
+    study, best = _read(layout, search)
+    name, searched = f"{search}-searched", study.experiments[best["experiment"]]
+    whole = searched.model_dump(mode="json", exclude={"published"})
+    whole["title"] = f"{searched.title}, best of search {search}"
+    _write(layout, study, name, set_keys(layout.params.read_text(), name, best["values"], whole))
+    return name
+
+
+def set_keys(text: str, experiment: str, values: dict[str, Any], start: dict[str, Any] | None = None) -> str:
+    """The text of a study.yaml in which dotted keys of an experiment have these values; the experiment is first
+    replaced by `start`, if given."""
     editor = YAML()
     editor.width, editor.preserve_quotes = 4096, True
     study = editor.load(text)
+    if start is not None:
+        study.setdefault("experiments", {})[experiment] = start
     for key, value in values.items():
         *path, last = ("experiments", experiment, *key.split("."))
         node = study
@@ -60,6 +62,27 @@ def write_atomically(file: Path, text: str) -> None:
     new = file.with_name(f".{file.name}.new")
     new.write_text(text)
     new.replace(file)
+
+
+def _read(layout: Layout, search: str) -> tuple[Study, dict[str, Any]]:
+    study, paths = load_study(layout.params), layout.search(search)
+    if search not in study.searches:
+        raise UserError(f"{layout.params}: there is no search {search!r}; searches: {', '.join(study.searches) or '-'}")
+    if not paths.best.exists():
+        raise UserError(f"{paths.best}: there is no such file: the search has not ended; run `dotfield run` first")
+    best: dict[str, Any] = yaml.safe_load(paths.best.read_text())
+    return study, best
+
+
+def _write(layout: Layout, before: Study, experiment: str, text: str) -> None:
+    """Raises UserError, and leaves the file as it was, where more than this experiment would change."""
+    old = layout.params.read_text()
+    write_atomically(layout.params, text)
+    try:
+        _check_unchanged(before, load_study(layout.params), experiment, layout.params)
+    except UserError:
+        write_atomically(layout.params, old)
+        raise
 
 
 def _check_unchanged(before: Study, after: Study, experiment: str, file: Path) -> None:

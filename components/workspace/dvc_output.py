@@ -16,12 +16,18 @@ HINTS = re.compile(
     r"To track the changes with git, run:$|\tgit add |To enable auto staging, run:$|\tdvc config core\.autostage true$"
     r"|Use `dvc push` to send your updates to remote storage\.$"
 )
+FAILURE = re.compile(r"ERROR: failed to (reproduce|run)|Having any troubles\? ")
 BOOKKEEPING = re.compile(r"> python -m components\.stages\.|(Generating|Updating) lock file '[^']+'$")
 
 
 def is_hint(line: str) -> bool:
     """Whether a line only says what could be done next with Git or DVC."""
     return HINTS.match(line) is not None
+
+
+def is_from_dvc(line: str) -> bool:
+    """Whether DVC says a line about a stage that ran, and not the stage itself."""
+    return any(pattern.match(line) for pattern in (STAGE, HINTS, FAILURE, BOOKKEEPING))
 
 
 def keep_results(lock: str, pipeline: str) -> str:

@@ -39,6 +39,8 @@ DOCSTRINGS = tuple(
     for room in ("config", "counters", "data", "datasets", "density_maps", "evaluation", "runs", "stages", "training")
 )
 
+CURVES = ("val_mae", "loss")  # columns of a run's metrics.csv that `dvc plots` shows
+
 Entries = dict[str, dict[str, str]]
 
 
@@ -102,7 +104,17 @@ def pipeline(layout: Layout, study: Study) -> str:
         + yaml.safe_dump({"vars": variables}, sort_keys=False, width=120, default_flow_style=None)
         + "\n"
         + yaml.safe_dump({"stages": stages}, sort_keys=False, width=120)
+        + "\n"
+        + yaml.safe_dump(_shown(layout, study), sort_keys=False, width=120)
     )
+
+
+def _shown(layout: Layout, study: Study) -> dict[str, Any]:
+    """What `dvc params`, `dvc metrics`, `dvc plots` and `dvc exp show` show of the study: it makes nothing stale."""
+    up = "" if layout.study == DEMO else "../../"
+    runs = [layout.run(name, seed) for name, experiment in study.experiments.items() for seed in experiment.seeds]
+    plots = [{column: {"x": "epoch", "y": {f"{up}{run.metrics}": column for run in runs}}} for column in CURVES]
+    return {"params": [f"{up}{layout.resolved_params}"], "metrics": [f"{up}{layout.metrics}"], "plots": plots}
 
 
 def _stages(layout: Layout, study_yaml: list[str], entries: Mapping[str, Entries]) -> dict[str, Any]:

@@ -9,6 +9,12 @@ PARAMS = Path("params")
 OUT = Path("out")
 STATE = Path(".dotfield")  # locks, logs, and the state of unfinished work unless DOTFIELD_STORAGE says otherwise
 LOCK_FILE = Path("requirements.lock")
+DEPLOYMENTS = Path("prefect.yaml")
+SERVER_HOME = STATE / "prefect"  # what `make serve` keeps: its database, unless the environment names one
+SERVER_AUTH = SERVER_HOME / "auth"  # USER:PASSWORD, for this user alone
+SERVER_LOG = STATE / "logs" / "prefect-server.log"
+DVC_CONFIG = Path(".dvc/config")
+REMOTE = "storage"  # the name of DVC's remote
 DEMO = "demo"  # the study whose pipeline is the dvc.yaml at the root
 STUDY_FILE = "study.yaml"
 RETRAIN = PARAMS / "retrain.yaml"
@@ -16,6 +22,11 @@ ACCEPTED = "accepted.jsonl"  # in the root of a raw data set: a line for each pi
 REGISTRY = Path("registry")  # of deployed counters, unless DOTFIELD_REGISTRY names another folder or s3:// address
 CACHED_COUNTERS = STATE / "counters"  # those of a registry on S3, by hash
 GATE = PARAMS / "gate.yaml"  # when a counter is good enough to be deployed
+
+
+def diverged_batch(run: str, rank: int) -> Path:
+    """The images (B, 3, H, W) uint8, and their numbers, that a worker saw when a run diverged: for torch.load."""
+    return STATE / "diverged" / f"{run}-{rank}.pt"
 
 
 @dataclass(frozen=True)
@@ -73,6 +84,10 @@ class RunPaths:
     @property
     def curves(self) -> Path:
         return self.folder / "curves.png"
+
+    def logs(self, logger: str) -> Path:
+        """What one kind of `components/training/loggers` writes while the run trains."""
+        return self.folder / "logs" / logger
 
     @property
     def predictions(self) -> Path:
@@ -139,8 +154,13 @@ class InboxPaths:
 
     @property
     def version(self) -> Path:
-        """The images of the last version of the raw data set that passed the check, a line each."""
+        """The images of the last version of the raw data set that was decided on, a line each."""
         return self.folder / "version.jsonl"
+
+    @property
+    def new_version(self) -> Path:
+        """The same of the version that a night made, until it is decided on."""
+        return self.folder / "new-version.jsonl"
 
     @property
     def report(self) -> Path:
@@ -200,6 +220,11 @@ class Layout:
     def all_settings(self) -> Path:
         return self.out / "settings"
 
+    @property
+    def resolved_params(self) -> Path:
+        """All settings in one file, for DVC to show and to compare."""
+        return self.all_settings / "params.yaml"
+
     def settings(self, family: str, name: str) -> Path:
         """What the study says of one entry of a family, such as datasets or experiments, and nothing else."""
         return self.all_settings / family / f"{name}.yaml"
@@ -238,8 +263,18 @@ class Layout:
         return self.published / "figures"
 
     @property
+    def dark_figures(self) -> Path:
+        """The same files as in `figures`, for a dark page."""
+        return self.figures / "dark"
+
+    @property
     def report(self) -> Path:
         return self.published / "report.html"
+
+    @property
+    def metrics(self) -> Path:
+        """The main figures of each experiment, for DVC to show and to compare."""
+        return self.published / "metrics.json"
 
     @property
     def summary(self) -> Path:

@@ -15,7 +15,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn, TextIO
 
 import psutil
 
@@ -27,8 +30,17 @@ SHELLS = {"sh", "bash", "dash", "zsh", "fish"}
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 PATIENCE = 10.0  # seconds between TERM and KILL
+SOON = 7.0  # seconds after INT or TERM in which a stage is to end by itself
+STOPPED = "stopped; the same command goes on from here"
 
-MISTAKE, INTERRUPTED = 2, 128 + signal.SIGINT  # exit codes
+FAILED, MISTAKE = 1, 2  # exit codes
+INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+
+_abandoned = threading.Lock()
+
+
+class Terminated(SystemExit):
+    """TERM asked this process to end."""
 
 
 def run_stage(stage: Callable[..., None], *entries: str) -> None:
@@ -41,6 +53,7 @@ def run_stage(stage: Callable[..., None], *entries: str) -> None:
     study, *names = sys.argv[1:]
     layout = Layout(study)
     end_with_parent()
+    end_soon_after_signals(name)
 
     def command() -> None:
         configure_logging(layout.log(name, *names))
@@ -53,12 +66,12 @@ def call(name: str, command: Callable[[], object]) -> None:
     """Run a command, and end this process as the command ended.
 
     A `UserError`, and a disk or a permission that the machine refuses, is one line on standard error and exit code 2;
-    Ctrl-C is one line and 130. Any other exception is a bug: a traceback and exit code 1."""
+    Ctrl-C is one line and 130, TERM one line and 143. Any other exception is a bug: a traceback and exit code 1."""
     try:
         command()
-    except KeyboardInterrupt:
-        sys.stderr.write(f"{name}: stopped; the same command goes on from here\n")
-        sys.exit(INTERRUPTED)
+    except (KeyboardInterrupt, Terminated) as ending:
+        sys.stderr.write(f"{name}: {STOPPED}\n")
+        sys.exit(INTERRUPTED if isinstance(ending, KeyboardInterrupt) else TERMINATED)
     except Exception as error:
         text = format_error(error)
         if text is None or os.environ.get(TRACEBACK):
@@ -78,13 +91,13 @@ def format_error(error: Exception) -> str | None:
     return None
 
 
-def configure_logging(file: Path | None = None) -> None:
-    """Send what the project logs to standard output, and with times and levels to a file."""
+def configure_logging(file: Path | None = None, stream: TextIO | None = None) -> None:
+    """Send what the project logs to a stream, by default standard output, and with times and levels to a file."""
     root = logging.getLogger()
     root.setLevel(logging.WARNING)  # of other libraries
     for ours in ("components", "__main__"):  # under `python -m` a stage's own module is __main__
         logging.getLogger(ours).setLevel(logging.INFO)
-    terminal = logging.StreamHandler(sys.stdout)
+    terminal = logging.StreamHandler(stream or sys.stdout)
     terminal.setFormatter(logging.Formatter("%(message)s"))
     root.handlers = [terminal]
     if file is not None:
@@ -105,18 +118,46 @@ def end_with_parent() -> None:
     def watch() -> None:
         while parent.is_running() and parent.status() != psutil.STATUS_ZOMBIE:
             time.sleep(1)
-        sys.stderr.write("the process that started this stage is gone: stopping\n")
-        for child in psutil.Process().children(recursive=True):
-            with suppress(psutil.NoSuchProcess):
-                child.terminate()
-        os._exit(128 + signal.SIGTERM)
+        abandon("the process that started this stage is gone: stopping", TERMINATED)
 
     threading.Thread(target=watch, daemon=True, name="end-with-parent").start()
 
 
 def exit_on_sigterm() -> None:
     """Let TERM end this process as an exception does, so that what it started is ended too."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGTERM, _raise_terminated)
+
+
+def end_soon_after_signals(name: str) -> None:
+    """Let INT and TERM end this process as an exception does, or after `SOON` seconds without more ado: a library that
+    catches the exception, or waits for its workers, does not hold up the end."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        code = INTERRUPTED if number == signal.SIGINT else TERMINATED
+        timer = threading.Timer(SOON, abandon, (f"{name}: {STOPPED}", code))
+        timer.daemon = True
+        timer.start()
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        _raise_terminated()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as of what a shell starts in the background
+            signal.signal(number, end)
+
+
+def abandon(reason: str, code: int) -> NoReturn:
+    """End this process at once, from any thread, and all that it started: one line on standard error, and no more."""
+    _abandoned.acquire()  # for good: the first reason is the one that is said
+    sys.stderr.write(f"{reason}\n")
+    sys.stderr.flush()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what libraries say of the processes that end now
+    end_processes(psutil.Process().children(recursive=True), patience=1.0)
+    os._exit(code)
+
+
+def _raise_terminated(*_: object) -> NoReturn:
+    raise Terminated(TERMINATED)
 
 
 def wait_or_end(
@@ -153,6 +194,32 @@ def end_tree(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
         if process.poll() is None:
             process.kill()
     process.wait()
+
+
+def end_processes(processes: list[psutil.Process], patience: float) -> None:
+    """TERM to processes; KILL to those that are left after `patience` seconds."""
+    _signal(processes, signal.SIGTERM)
+    _, left = psutil.wait_procs(processes, timeout=patience)
+    _signal(left, signal.SIGKILL)
+
+
+def guard(pid: int) -> None:
+    """Have a process and all below it ended when this one is gone, even by KILL; what has ended by then is left alone.
+
+    Another process waits for that (`components/workspace/guard.py`): it sees the end of a pipe from this one."""
+    pipe = _guard().stdin
+    assert pipe is not None
+    with suppress(BrokenPipeError):  # the guard was ended: nothing more can be done
+        pipe.write(f"{pid}\n")
+        pipe.flush()
+
+
+@cache
+def _guard() -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "components.workspace.guard"]
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True
+    )
 
 
 def python_environment() -> dict[str, str]:

@@ -15,9 +15,13 @@ from components.workspace.layout import Layout
 def write_settings(study: Study, layout: Layout) -> dict[str, int]:
     """Write `settings/FAMILY/ENTRY.yaml` for each family of `components.config.load.settings`; the number of entries.
 
-    Words that change no number, such as titles, are left out: an entry's file changes only when its results may."""
+    Words that change no number, such as titles, are left out: an entry's file changes only when its results may. All
+    that the study says of them, without defaults, also stands in one file, which no stage reads: the pipeline names it
+    as its `params`."""
     shutil.rmtree(layout.all_settings, ignore_errors=True)
     families = settings(study)
+    layout.all_settings.mkdir(parents=True)
+    layout.resolved_params.write_text(yaml.safe_dump(settings(study, defaults=False), sort_keys=True))
     for family, entries in families.items():
         for name, values in entries.items():
             file = layout.settings(family, name)

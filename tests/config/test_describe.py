@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from components.config import plugins
-from components.config.describe import describe, find
+from components.config.describe import STUDY_SCHEMAS, describe, describe_schema, find
 from components.config.options import Choice
 
 
@@ -42,6 +42,35 @@ def test_every_kind_is_described_with_the_defaults_that_it_gets(family: str) -> 
         chosen = plugins.resolve(family, Choice.model_validate({"kind": kind} | written), "test")
         assert chosen == plugins.resolve(family, Choice(kind=kind), "test")
         assert all(option.type != "anything" for option in said.options)
+
+
+@pytest.mark.parametrize("family", plugins.FAMILIES)
+def test_every_option_of_every_kind_has_a_meaning(family: str) -> None:
+    without = [
+        f"{kind}: {option.name}"
+        for kind in plugins.kinds(family)
+        for option in describe(family, kind).options
+        if not option.meaning
+    ]
+    assert without == []
+
+
+def test_every_option_of_a_study_has_a_meaning() -> None:
+    found = {schema.__name__: describe_schema(schema) for schema in STUDY_SCHEMAS}
+    assert [
+        f"{name}.{option.name}" for name, options in found.items() for option in options if not option.meaning
+    ] == []
+    training = {option.name: option for option in found["Training"]}
+    assert training["augmentation.scale"].default == "[1.0, 1.0]"
+    assert training["epochs"] == (
+        "epochs",
+        "integer >= 0",
+        False,
+        "100",
+        None,
+        "how often each training image is seen; 0: the weights that the counter starts from are kept as they are",
+    )
+    assert [option.name for option in found["MapEntry"] if option.required] == ["dataset", "kernel"]
 
 
 def test_types_and_bounds_are_in_the_words_of_yaml() -> None:

@@ -65,7 +65,7 @@ def changed(path: str, value: object) -> dict[str, Any]:
         ("experiments.other.title", "", r"title: String should have at least 1 character"),
         ("training.epoch", 3, r"training\.epoch: there is no such option"),
         ("training.epochs", "many", r"training\.epochs: .*integer.*, not 'many'"),
-        ("training.epochs", 0, r"training\.epochs: .*greater than or equal to 1, not 0"),
+        ("training.epochs", -1, r"training\.epochs: .*greater than or equal to 0, not -1"),
         ("datasets", {"A B": {"source": {"kind": "synthetic"}}}, r"A B: .*pattern"),
         ("datasets", {"$(rm)": {"source": {"kind": "synthetic"}}}, r"pattern"),
         ("maps.drawn.dataset", "crowds", r"maps\.drawn\.dataset: 'crowds' is not defined; defined are crowd"),

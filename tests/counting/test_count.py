@@ -33,6 +33,12 @@ def test_an_error_stays_in_its_place(folder: Path, predictor: Predictor) -> None
     assert good.error is None
 
 
+def test_an_error_of_a_zone_names_the_picture_and_the_zone(folder: Path, predictor: Predictor) -> None:
+    zone, picture = Zone("far", shapely.box(500, 500, 600, 600)), str(folder / "b.png")
+    (count,) = count_pictures(Job(predictor, [zone]), find_pictures([picture]))
+    assert count.error == f"{picture}: zone far lies outside of the picture of 64 x 48 px"
+
+
 def test_a_partition_of_the_picture_divides_its_count(folder: Path, predictor: Predictor) -> None:
     left, right = shapely.box(0, 0, 47.3, 200), shapely.box(47.3, 0, 200, 200)
     (count,) = count_pictures(

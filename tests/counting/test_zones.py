@@ -126,13 +126,13 @@ def test_square_metres_of_ground_seen_in_perspective() -> None:
         return 500 + 800 * x / depth, 400 + 800 * (5 * math.cos(down) - z * math.sin(down)) / depth
 
     ground = Ground([seen(-2, 14), seen(2, 14), seen(2, 8), seen(-2, 8)], (4.0, 6.0))
-    assert ground.square_metres(ground.quadrilateral) == pytest.approx(24)
+    assert ground.square_metres(ground.quadrilateral, "a") == pytest.approx(24)
     near = shapely.Polygon([seen(0, 9), seen(1, 9), seen(1, 11), seen(0, 11)])
     far = shapely.Polygon([seen(-8, 30), seen(-5, 30), seen(-5, 25), seen(-8, 25)])
-    assert ground.square_metres(near) == pytest.approx(2)
-    assert ground.square_metres(far) == pytest.approx(15)
-    with pytest.raises(UserError, match="reaches the horizon"):
-        ground.square_metres(shapely.box(0, -500, 100, 500))
+    assert ground.square_metres(near, "a") == pytest.approx(2)
+    assert ground.square_metres(far, "a") == pytest.approx(15)
+    with pytest.raises(UserError, match="zone sky reaches the horizon"):
+        ground.square_metres(shapely.box(0, -500, 100, 500), "sky")
 
 
 @pytest.mark.parametrize(
@@ -152,4 +152,4 @@ def test_a_ground_that_is_none_is_refused(corners: str, size: str, why: str) -> 
 
 
 def test_a_ground_that_is_one() -> None:
-    assert parse_ground("0,0 10,0 10,10 0,10", "2x3").square_metres(shapely.box(0, 0, 5, 10)) == pytest.approx(3)
+    assert parse_ground("0,0 10,0 10,10 0,10", "2x3").square_metres(shapely.box(0, 0, 5, 10), "a") == pytest.approx(3)

@@ -133,6 +133,17 @@ def test_every_image_of_ucf_cc_50_is_tested_in_exactly_one_fold(tmp_path: Path) 
     assert sorted(chain(*folds), key=int) == [str(number) for number in range(1, 51)]
 
 
+def test_files_of_ucf_cc_50_that_are_in_no_fold_are_named(tmp_path: Path) -> None:
+    for name in ("1", "0", "51", "02", "more"):
+        shutil.copy(RAW / "ucf_cc_50/2.jpg", tmp_path / f"{name}.jpg")
+        shutil.copy(RAW / "ucf_cc_50/2_ann.mat", tmp_path / f"{name}_ann.mat")
+    found, problems = samples("ucf_cc_50", tmp_path, fold=1)
+    assert [(sample.id, sample.split) for sample in found] == [("1", "test")]
+    lost = {f"{name}{end}" for name in ("0", "51", "02", "more") for end in (".jpg", "_ann.mat")}
+    assert {Path(problem.file).name for problem in problems} == lost
+    assert all(problem.lost and problem.what.startswith("its name is not one of 1 to 50") for problem in problems)
+
+
 def test_a_fold_that_does_not_exist_is_refused() -> None:
     with pytest.raises(UserError, match="fold: Input should be less than or equal to 5, not 6"):
         build("ucf_cc_50", RAW / "ucf_cc_50", fold=6)

@@ -123,3 +123,54 @@ def test_what_names_no_classes_is_an_error_that_names_the_file(root: Path) -> No
     (root / "data.yaml").write_text("nc: 2")
     with pytest.raises(UserError, match=r"data\.yaml: names no classes"):
         read("yolo", root)
+
+
+def test_the_halves_of_data_yaml_go_before_names_of_folders(tmp_path: Path) -> None:
+    for part in ("north", "south", "held"):
+        labelled(tmp_path, f"images/{part}/a.jpg", f"labels/{part}/a.txt", "0 0.5 0.5 1 1")
+    text = "path: ../datasets/heads\ntrain: [images/north, images/south]\nval: images/held\ntest:\nnames: [head]"
+    (tmp_path / "data.yaml").write_text(text)
+    found = {"images/held/a.jpg": "val", "images/north/a.jpg": "train", "images/south/a.jpg": "train"}
+    assert splits("yolo", tmp_path) == (found, [])
+    given = {"train": "images/north", "test": "images/south", "val": "images/held"}
+    assert splits("yolo", tmp_path, halves=given)[0]["images/south/a.jpg"] == "test"
+
+
+def test_paths_of_data_yaml_may_start_with_two_dots_as_tools_write_them(tmp_path: Path) -> None:
+    labelled(tmp_path, "one/images/a.jpg", "one/labels/a.txt", "0 0.5 0.5 1 1")
+    labelled(tmp_path, "two/images/b.jpg", "two/labels/b.txt", "0 0.5 0.5 1 1")
+    (tmp_path / "data.yaml").write_text("train: ../one/images\nvalid: ../two/images\nnames: [head]")
+    assert splits("yolo", tmp_path) == ({"one/images/a.jpg": "train", "two/images/b.jpg": "val"}, [])
+
+
+def test_data_yaml_may_name_files_that_list_images(root: Path) -> None:
+    labelled(root, "images/train/c.jpg", "labels/train/c.txt", "0 0.5 0.5 1 1")
+    (root / "data.yaml").write_text("train: train.txt\ntest: images/val\nnames: [head, hat]")
+    (root / "train.txt").write_text("./images/train/a.jpg\n\nimages/train/b.jpg\n./images/train/gone.jpg\n")
+    found, problems = splits("yolo", root)
+    assert found == {"images/train/a.jpg": "train", "images/train/b.jpg": "train", "images/val/a.jpg": "test"}
+    assert said(problems) == [
+        ("train.txt:4", f"there is no image './images/train/gone.jpg' in {root}"),
+        ("c.txt", "images/train/c.jpg cannot be used: data.yaml has it in no half"),
+    ]
+    assert all(problem.lost for problem in problems)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("train: ../../elsewhere", r"data\.yaml: train: there is no '../../elsewhere' in"),
+        ("train: {outside}", r"data\.yaml: train: there is no '/.*' in"),
+        ("train: link", r"data\.yaml: train: there is no 'link' in"),
+        ("train: images/train\nval: images/valid", r"data\.yaml: val: there is no 'images/valid' in"),
+        ("train: images\nval: images/val", r"data\.yaml: val: images/val/a\.jpg is in train too; set `halves`"),
+        ("train: labels", r"data\.yaml: train: there is no image in 'labels'"),
+    ],
+)
+def test_a_half_of_data_yaml_that_cannot_be_is_refused(root: Path, tmp_path_factory, text: str, why: str) -> None:
+    outside = tmp_path_factory.mktemp("outside")
+    labelled(outside, "images/x.jpg", "labels/x.txt", "0 0.5 0.5 1 1")
+    (root / "link").symlink_to(outside)
+    (root / "data.yaml").write_text(f"names: [head]\n{text.format(outside=outside)}")
+    with pytest.raises(UserError, match=why):
+        read("yolo", root)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,14 @@ def test_it_prints_the_file_and_its_errors_on_each_part(run: Path, tmp_path: Pat
         "counter.safetensors",
         "counter.safetensors.md",
     ]
+
+
+def test_programs_read_the_facts_of_the_file(run: Path, tmp_path: Path, typed) -> None:
+    code, out, _ = typed("export", run, tmp_path / "counter.safetensors", "--half", "--json")
+    document = json.loads(out)
+    assert code == 0
+    assert document["file"]["name"] == "counter.safetensors"
+    assert [row["images"] for row in document["results"]] == ["validation", "test"]
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,11 @@
-"""The flow on small real DVC repositories: without a server, against one, by a worker, failing and being cancelled."""
+"""The flow on small real DVC repositories: without a server, against one, failing and being stopped."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,37 +13,14 @@ import httpx
 import psutil
 import pytest
 
-from components.workspace.processes import end_tree
 from flows import dvc
 from tests import stand_in
 from tests.conftest import ROOT
+from tests.flows.processes import PUBLISHED, SLEEPING, TABLE, TWO_STAGES, free_port, repository, running, stage, until
 
 pytestmark = pytest.mark.slow
 
-TABLE = "| experiment | MAE |\n|---|---|\n| fixed | 1.5 |\n"
 FLOW = (sys.executable, "-m", "flows.reproduce")
-
-
-def stage(cmd: str, *, out: str, deps: tuple[str, ...] = ()) -> dict:
-    return {"cmd": cmd, "outs": [out], "deps": list(deps)}
-
-
-PUBLISHED = "out/demo/published"
-TWO_STAGES = {
-    "prepare": stage("echo counted the dots > dots", out="dots"),
-    "publish": stage(
-        f"cat dots && mkdir -p {PUBLISHED}/tables && cp table.md {PUBLISHED}/tables/results.md",
-        out=PUBLISHED,
-        deps=("dots", "table.md"),
-    ),
-}
-SLEEPING = {"sleeper": stage("echo $$ > pid.tmp && mv pid.tmp pid && sleep 600 && touch woken", out="woken")}
-
-
-def repository(folder: Path, stages: dict) -> Path:
-    stand_in.repository(folder, stages)
-    (folder / "table.md").write_text(TABLE)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -60,44 +33,13 @@ def serverless(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def served(serverless: dict[str, str]) -> Iterator[dict[str, str]]:
     """The same, with a server of its own."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     home = Path(serverless["PREFECT_HOME"]) / "served"
     environment = serverless | {"PREFECT_HOME": str(home), "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
     home.mkdir()
     with running(["prefect", "server", "start", "--port", str(port)], home, environment):
         until(lambda: httpx.get(f"{environment['PREFECT_API_URL']}/health").status_code == 200)
         yield environment
-
-
-class running:  # noqa: N801 - reads as a statement
-    """A process in a session of its own, ended with all of its group."""
-
-    def __init__(self, words: list[str], folder: Path, environment: dict[str, str]) -> None:
-        log = (folder / "log").open("a")
-        self.process = subprocess.Popen(
-            words, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT, text=True, start_new_session=True
-        )
-
-    def __enter__(self) -> subprocess.Popen[str]:
-        return self.process
-
-    def __exit__(self, *_: object) -> None:
-        end_tree(self.process)
-
-
-def until(true, seconds: float = 120) -> None:
-    """Wait until `true()`, which may also raise that nothing listens yet."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        try:
-            if true():
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.3)
-    raise AssertionError(f"not true within {seconds} s")
 
 
 def post(environment: dict[str, str], path: str, **body: object) -> list | dict:
@@ -121,7 +63,7 @@ def test_stages_come_from_dvc_each_after_its_needs(monkeypatch: pytest.MonkeyPat
     assert set(stages[-1].after) == set(addresses) - {"resolve", "publish"}
 
 
-def test_a_failing_stage_fails_the_flow_with_its_name_and_last_lines(
+def test_a_failing_stage_fails_the_flow_with_its_own_last_line_first(
     tmp_path: Path, serverless: dict[str, str]
 ) -> None:
     stages = TWO_STAGES | {
@@ -131,8 +73,9 @@ def test_a_failing_stage_fails_the_flow_with_its_name_and_last_lines(
     folder = repository(tmp_path, stages)
     result = stand_in.command(folder, *FLOW, env=serverless)
     assert result.returncode == 1
-    said = result.stdout.partition("demo: stage broken ended with exit code")[2]
-    assert "the dots are gone" in said
+    first, second = result.stdout.partition("demo: the dots are gone\n")[2].splitlines()[:2]
+    assert first == "stage broken ended with exit code 255; its last lines:"
+    assert second == "Running stage 'broken':"
     assert "Traceback" not in result.stdout
     assert (folder / PUBLISHED).exists(), "what does not depend on the broken stage goes on"
     assert not (folder / "later").exists()
@@ -165,7 +108,9 @@ def test_independent_stages_run_side_by_side(tmp_path: Path, served: dict[str, s
     assert [json.loads((folder / name).read_text()) for name in ("a", "b")] == [{"CPU": half}] * 2
 
 
-@pytest.mark.parametrize(("number", "where"), [(signal.SIGINT, "serverless"), (signal.SIGTERM, "served")])
+@pytest.mark.parametrize(
+    ("number", "where"), [(signal.SIGINT, "serverless"), (signal.SIGTERM, "served"), (signal.SIGKILL, "serverless")]
+)
 def test_a_signal_ends_every_process_of_the_flow(
     number: int, where: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -174,7 +119,10 @@ def test_a_signal_ends_every_process_of_the_flow(
         stand_in.pid(folder / "pid")
         processes = psutil.Process(flow.pid).children(recursive=True)
         assert len(processes) >= (3 if where == "served" else 4), "DVC, a shell, sleep, and the temporary server"
-        os.killpg(flow.pid, number)  # as a terminal does
+        if number == signal.SIGKILL:
+            flow.kill()
+        else:
+            os.killpg(flow.pid, number)  # as a terminal does
         assert flow.wait(timeout=60) != 0
         _, left = psutil.wait_procs(processes, timeout=30)
         assert not left
@@ -182,46 +130,3 @@ def test_a_signal_ends_every_process_of_the_flow(
     said = (folder / "log").read_text()
     assert "Traceback" not in said
     assert "Completed()" not in said
-
-
-@pytest.fixture(scope="module")
-def nightly(tmp_path_factory: pytest.TempPathFactory, served: dict[str, str]) -> tuple[Path, str]:
-    """A repository deployed as `prefect.yaml` says, and the deployment's id."""
-    folder = repository(tmp_path_factory.mktemp("nightly"), TWO_STAGES)
-    shutil.copy(ROOT / "prefect.yaml", folder)
-    for words in (("work-pool", "create", "dotfield", "--type", "process"), ("--no-prompt", "deploy", "--all")):
-        result = stand_in.command(folder, "prefect", *words, env=served)
-        assert result.returncode == 0, result.stdout
-    url = f"{served['PREFECT_API_URL']}/deployments/name/reproduce/nightly"
-    return folder, httpx.get(url).raise_for_status().json()["id"]
-
-
-def state(environment: dict[str, str], run: str) -> str:
-    url = f"{environment['PREFECT_API_URL']}/flow_runs/{run}"
-    return httpx.get(url).raise_for_status().json()["state_type"]
-
-
-def test_a_worker_runs_the_nightly_deployment_and_cancelling_ends_its_stage(
-    nightly: tuple[Path, str], served: dict[str, str]
-) -> None:
-    folder, deployment = nightly
-    with running(["prefect", "worker", "start", "--pool", "dotfield"], folder, served):
-        run = post(served, f"deployments/{deployment}/create_flow_run")["id"]
-        until(lambda: state(served, run) in ("COMPLETED", "FAILED", "CRASHED"))
-        assert state(served, run) == "COMPLETED", (folder / "log").read_text()
-        assert artifact(served, "demo-results") == TABLE
-
-        stand_in.write_stages(folder, SLEEPING)
-        run = post(served, f"deployments/{deployment}/create_flow_run")["id"]
-        sleeper = psutil.Process(stand_in.pid(folder / "pid"))
-        stopped = [sleeper.parent(), sleeper, *sleeper.children()]
-        post(served, f"flow_runs/{run}/set_state", state={"type": "CANCELLING"})
-        _, left = psutil.wait_procs(stopped, timeout=60)
-        assert not left
-        until(lambda: state(served, run) == "CANCELLED")
-
-
-def test_the_nightly_deployment_has_a_schedule(nightly: tuple[Path, str], served: dict[str, str]) -> None:
-    of_nightly = {"id": {"any_": [nightly[1]]}}
-    scheduled = {"state": {"type": {"any_": ["SCHEDULED"]}}}
-    until(lambda: len(post(served, "flow_runs/filter", deployments=of_nightly, flow_runs=scheduled)) >= 2)

@@ -6,9 +6,7 @@ import json
 import os
 import shutil
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ import yaml
 from components.workspace.layout import RETRAIN, Layout
 from tests import stand_in
 from tests.conftest import ROOT
+from tests.flows.sink import Sink
 from tests.inbox.conftest import SETTINGS, STUDY, label, picture
 
 pytestmark = pytest.mark.slow
@@ -31,34 +30,10 @@ GATE = {
 }
 
 
-class Sink(HTTPServer):
-    """Keeps what is posted to it."""
-
-    def __init__(self) -> None:
-        self.got: list[dict] = []
-        super().__init__(("127.0.0.1", 0), Handler)
-
-    @property
-    def address(self) -> str:
-        return f"json://127.0.0.1:{self.server_port}/"
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        self.server.got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture
 def sink() -> Iterator[Sink]:
-    server = Sink()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
+    with Sink() as server:
+        yield server
 
 
 def arrive(folder: Path, seeds: range) -> None:

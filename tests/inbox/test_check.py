@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from components.inbox.check import Checked, check_accepted, remember_version
+from components.inbox.check import Checked, check_accepted, keep_version
 from components.inbox.ingest import Ingested
+from components.workspace.atomic import write_lines
 from tests.inbox.conftest import Yard, label, picture
 
 Arrived = Callable[[int], Yard]
@@ -27,7 +28,8 @@ def versioned(arrived: Arrived) -> Yard:
     """Twelve pictures of two people each are a version."""
     yard = arrived(12)
     yard.ingest()
-    remember_version(yard.paths, check(yard).images)
+    write_lines(yard.paths.new_version, check(yard).images)
+    keep_version(yard.paths)
     return yard
 
 

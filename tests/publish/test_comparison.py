@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from components.errors import UserError
-from components.publish.comparison import as_json, compare_experiments, findings, read_evaluated, write_page
+from components.publish.comparison import compare_experiments, findings, read_evaluated, write_page
 from components.publish.tables import EstimateCell
 from tests import projects
 from tests.publish.test_publish import STUDY, Tags
@@ -62,8 +62,10 @@ def test_an_experiment_compared_with_itself_does_not_differ(small: Path, monkeyp
     assert "not beyond noise" in findings(same)
 
 
-def test_programs_read_json(compared) -> None:
-    document = json.loads(as_json(compared))
+def test_programs_read_json(compared, typed) -> None:
+    code, out, _ = typed("compare", "small/fixed", "small/refined", "--json")
+    document = json.loads(out)
+    assert code == 0
     assert document["experiments"] == ["small/fixed", "small/refined"]
     assert document["differences"]["settings"]["density_map.kind"] == ["identity", "refined"]
     assert document["mae_difference"]["value"] == pytest.approx(compared.difference.mae.value)
@@ -74,7 +76,7 @@ def test_the_page_holds_tables_and_pictures(compared, tmp_path: Path) -> None:
     tags = Tags((tmp_path / "page.html").read_text())
     assert tags.names.count("table") == 3
     assert len(tags.images) == 1
-    assert tags.images[0].startswith("data:image/png;base64,")
+    assert tags.images[0].startswith("data:image/webp;base64,")
 
 
 @pytest.mark.parametrize(

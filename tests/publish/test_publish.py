@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
@@ -163,11 +164,24 @@ def test_an_experiment_whose_cost_was_not_measured_shows_its_scores(copy):
 def test_the_report_holds_all_it_shows(small):
     text = (small / "out/small/published/report.html").read_text()
     tags = Tags(text)
-    assert len(tags.images) == 5
-    assert all(address.startswith("data:image/png;base64,") for address in tags.images)
-    assert {"script", "link", "iframe"}.isdisjoint(tags.names)
+    assert tags.names.count("picture") == 6
+    assert all(address.startswith("data:image/webp;base64,") for address in tags.images)
+    assert {"link", "iframe"}.isdisjoint(tags.names)
     assert "A &lt;small&gt; study" in text
     assert "Search: betas" in text
+
+
+def test_the_worst_images_are_those_of_the_best_experiment_in_the_order_of_their_errors(small):
+    text = (small / "out/small/published/report.html").read_text()
+    with (small / "out/small/published/tables/results.csv").open() as lines:
+        best = min(csv.DictReader(lines), key=lambda row: float(row["MAE"]))["Experiment"]
+    name = {"fixed": "fixed", "refined & co": "refined"}[best]
+    rows = pq.read_table(small / f"out/small/scores/{name}.parquet").to_pylist()
+    errors = {row["id"]: row["prediction"] - row["truth"] for row in rows if row["seed"] == 3}
+    order = sorted(errors, key=lambda id: -abs(errors[id]))
+    found = re.findall(r"<strong>(.*?)</strong> (.*?) people; peak", text)
+    assert found == [(id, f"{errors[id]:+.1f}".replace("-", "−")) for id in order]
+    assert len(re.findall('<img class="map"', text)) == 2 * len(order)
 
 
 def test_publishing_again_gives_the_same_bytes(small, monkeypatch):
@@ -218,7 +232,7 @@ def test_what_was_not_run_is_said_and_in_no_figure_and_the_pipelines_output_stay
     assert float(found["fixed"]) > 0
     assert "Not run: refined & co." in summary
     text = copy.preview.report.read_text()
-    assert len(Tags(text).images) == 5
+    assert Tags(text).names.count("picture") == 6
     assert not (copy.preview.tables / "comparisons.md").exists()
     assert "off by" in text
     assert {path: path.read_bytes() for path in copy.published.rglob("*.*")} == before

@@ -14,7 +14,7 @@ from components.config.options import Choice
 from components.errors import UserError
 from components.evaluation.statistics import Difference, Estimate
 from components.publish import published, results, tables
-from components.publish.tables import EstimateCell, Table
+from components.publish.tables import ComparisonCell, EstimateCell, Table
 
 AWKWARD = Table(
     "awkward",
@@ -40,10 +40,77 @@ def test_csv_holds_value_low_and_high_unrounded():
 
 def test_latex_is_escaped_and_in_booktabs():
     text = tables.latex(AWKWARD)
-    assert r"a\textbar{}b\_\{c\} \textless{}script\textgreater{} & 12.3 [1.0, 20.0] \\" in text
-    assert r"\textbackslash{}none \textasciitilde{} \$5\textasciicircum{}2 \#1 & - \\" in text
+    assert (
+        r"a\textbar{}b\_\{c\} \textless{}script\textgreater{} & \makecell[tr]{12.3\\{\scriptsize [1.0, 20.0]}} \\"
+        in text
+    )
+    assert r"\textbackslash{}none \textasciitilde{} \$5\textasciicircum{}2 \#1 & -- \\" in text
     assert r"\caption{50 \% of a\_b \& c}" in text
     assert [rule in text for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [True] * 3
+    assert text.startswith("% \\usepackage{adjustbox, booktabs, makecell}\n")
+
+
+def test_latex_shrinks_what_is_too_wide_and_enlarges_nothing():
+    text = tables.latex(AWKWARD)
+    begin, end = text.index(r"\begin{adjustbox}{max width=\textwidth}"), text.index(r"\end{adjustbox}")
+    assert begin < text.index(r"\begin{tabular}{@{}lr@{}}") < text.index(r"\end{tabular}") < end
+    assert "resizebox" not in text
+
+
+def test_every_brace_and_environment_of_latex_is_closed():
+    published = ComparisonCell(8.0, EstimateCell(Estimate(7.5, -1.0, 9.0), best=True))
+    rows = (("{a", published, "x" * 40), ("b}", ComparisonCell(8.0), "y"))
+    text = tables.latex(Table("t", "c_{", ("N", "P", "Long"), rows, ("note }",), settings=("Long",)))
+    bare = re.sub(r"\\[\\{}]", "", text)
+    assert bare.count("{") == bare.count("}")
+    opened, closed = (re.findall(rf"\\{word}{{(\w+)}}", text) for word in ("begin", "end"))
+    assert opened == closed[::-1] == ["table", "adjustbox", "tabular"]
+
+
+def test_latex_has_real_minus_signs_and_no_others():
+    cells = ("-1.5", "a-1 to 5-6", "1e-05", "-0.25 (seed 3), -1.00 (seed 5)", "[-3, -2]")
+    assert tables.latex_text("; ".join(cells)) == (
+        "$-$1.5; a-1 to 5-6; 1e-05; $-$0.25 (seed 3), $-$1.00 (seed 5); [$-$3, $-$2]"
+    )
+    difference = EstimateCell(Estimate(-0.25, -1.0, 1.5), digits=2, signed=True)
+    text = tables.latex(Table("t", "c", ("a", "b"), (("x", difference),)))
+    assert r"\makecell[tr]{$-$0.25\\{\scriptsize [$-$1.00, +1.50]}}" in text
+
+
+def test_latex_says_settings_in_a_note_what_is_shared_once():
+    head = ("Name", "MAE", "Counter", "Seeds")
+    table = Table(
+        "t", "c", head, (("x", "1", "mcnn", "0"), ("y", "2", "mcnn", "0, 1")), ("Note.",), ("Counter", "Seeds")
+    )
+    text = tables.latex(table)
+    assert "Note. All rows: Counter mcnn. x: Seeds 0. y: Seeds 0, 1." in text
+    assert r"Name & MAE \\" in text.splitlines()
+    assert r"x & 1 \\" in text.splitlines()
+    assert "Counter" in tables.markdown(table).splitlines()[2]
+
+
+def test_a_column_of_long_text_is_broken_into_lines_and_numbers_are_flush_right():
+    table = Table("t", "c", ("Name", "MAE", "Note"), (("x", "-1.5", "word " * 9), ("y", "not run", "-")))
+    assert r"{@{}lr>{\raggedright\arraybackslash}p{0.25\textwidth}@{}}" in tables.latex(table)
+
+
+def test_the_smallest_of_each_column_is_marked_among_comparable_rows():
+    def cell(value: float) -> EstimateCell:
+        return EstimateCell(Estimate(value, 0.0, 99.0))
+
+    rows = (
+        ("a", cell(3.04), "x"),
+        ("b", cell(3.01), "x"),
+        ("c", cell(9.0), "x"),
+        ("d", cell(1.0), "x"),
+        ("e", "-", "x"),
+    )
+    marked = tables.mark_best(rows, ["one", "one", "one", "another", None])
+    assert [row[1].best for row in marked[:4]] == [True, True, False, False]  # 3.0 and 3.0 print alike; d is alone
+    assert marked[4] == rows[4]
+    assert "| a | **3.0** [0.0, 99.0] | x |" in tables.markdown(Table("t", "c", ("N", "M", "X"), marked))
+    assert r"\textbf{3.0}\\" in tables.latex(Table("t", "c", ("N", "M", "X"), marked))
+    assert tables.mark_best((("a", cell(math.nan)), ("b", cell(math.nan))), [0, 0])[0][1].best is False
 
 
 def test_a_row_of_latex_that_begins_with_a_bracket_is_no_option_of_the_row_above():

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 import dotfield
 from components.errors import UserError
@@ -80,7 +81,7 @@ def test_rolling_back_goes_back_and_never_forth(run: Path, tmp_path: Path) -> No
     registry.deploy(a, {}, None)
     registry.deploy(b, {}, a)
     registry.deploy(c, {}, b)
-    assert registry.rollback("counts too high").decision == {"reason": "counts too high"}
+    assert registry.rollback("counts too high").decision["reason"] == "counts too high"
     assert (registry.current().counter, registry.previous().counter) == (b, a)
     registry.rollback("still")
     assert (registry.current().counter, registry.previous()) == (a, None)
@@ -269,6 +270,8 @@ def test_weights_that_were_changed_are_noticed(address: str, run: Path, tmp_path
     object_store.open_store(address).replace(name, run.read_bytes()[:-1] + b"\x01")
     with pytest.raises(UserError, match="is damaged: its SHA-256 is another"):
         registry.weights(counter)
+    registry.add(run, CARD)
+    assert registry.weights(counter).read_bytes() == run.read_bytes()
 
 
 def test_a_counter_on_s3_is_fetched_once_and_again_where_the_copy_is_torn(
@@ -299,6 +302,13 @@ def test_a_lost_answer_of_s3_is_not_a_lost_race(s3: Any, run: Path, tmp_path: Pa
     monkeypatch.setattr(object_store.Bucket, "create", repeated)
     assert registry.deploy(a, {}, None).number == 1
     assert len(registry.history()) == 1
+
+
+def test_a_process_that_hangs_while_it_writes_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(object_store, "WAIT", 0.1)
+    registry = Registry(str(tmp_path))
+    with FileLock(tmp_path / ".lock"), pytest.raises(UserError, match=r"another process has been writing for 0\.1 s"):
+        registry.record({})
 
 
 def test_an_address_may_be_a_file_url(tmp_path: Path) -> None:

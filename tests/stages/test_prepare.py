@@ -6,6 +6,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from PIL import Image
 
 from components.config.study import DatasetEntry
 from components.crowd import Problem, RawSample
-from components.data.decode import decode_sample, drop_invalid_dots, resize_to_longest_side
+from components.data.decode import decode_sample, keep_dots_inside, prepare_images, resize_to_longest_side
 from components.data.manifest import SCHEMA, Prepared, Preprocessing
 from components.data.prepare import prepare_dataset
 from components.datasets.synthetic import Params, scene
@@ -113,21 +114,35 @@ def test_dots_on_the_far_edge_stay_inside_when_sides_are_rounded(raw: Path, tmp_
     assert row.dots.tolist() == [[37, 28], [0, 0]]
 
 
-def test_bad_dots_are_dropped_and_coinciding_ones_kept() -> None:
+def test_dots_outside_are_dropped_and_coinciding_ones_kept() -> None:
     problems: list[Problem] = []
-    dots = np.array([[1, 2], [1, 2], [10, 5], [10.01, 5], [-0.01, 0], [np.nan, 1], [3, np.inf], [0, 0]])
-    kept = drop_invalid_dots(dots, (10, 5), "a.jpg", problems)
+    dots = np.array([[1, 2], [1, 2], [10, 5], [10.01, 5], [-0.01, 0], [0, 0]])
+    kept = keep_dots_inside(dots, (10, 5), "a.jpg", problems)
     assert kept.tolist() == [[1, 2], [1, 2], [10, 5], [0, 0]]
     assert problems == [
-        Problem("a.jpg", "2 dots whose place is not a number", "dropped", "dots-invalid"),
         Problem("a.jpg", "2 dots outside the image of 10 x 5 px", "dropped", "dots-outside"),
         Problem("a.jpg", "1 dot in the same place as another", "kept: they are people too", "dots-coincide"),
     ]
 
 
+def test_an_image_with_a_dot_whose_place_is_no_number_is_left_out() -> None:
+    class TwoImages:
+        def __len__(self) -> int:
+            return 2
+
+        def samples(self, problems: list[Problem]) -> Iterator[RawSample]:
+            for name, last in (("a", [np.nan, 1]), ("b", [3.0, 1.0])):
+                yield RawSample(name, np.zeros((5, 10, 3), np.uint8), np.array([[1.0, 2.0], last]))
+
+    problems: list[Problem] = []
+    assert [image.id for image in prepare_images(TwoImages(), None, problems)] == ["b"]
+    assert problems == [Problem("a", "1 dot whose place is not a number", "the image is left out", "dots-invalid")]
+    assert problems[0].lost
+
+
 def test_no_dots_at_all_are_fine() -> None:
     problems: list[Problem] = []
-    assert drop_invalid_dots(np.zeros((0, 2)), (10, 5), "a.jpg", problems).shape == (0, 2)
+    assert keep_dots_inside(np.zeros((0, 2)), (10, 5), "a.jpg", problems).shape == (0, 2)
     assert problems == []
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 import ray
 from ray.exceptions import AuthenticationError
@@ -21,6 +22,18 @@ START = "from components.training.ray_train import cluster\n"
 START += "from components.workspace.processes import call\n"
 START += "def start():\n    with cluster():\n        print('started')\n"
 START += "call('train', start)\n"
+
+HOLD = """
+import time
+from components.training.ray_train import cluster
+from components.workspace.processes import call, end_soon_after_signals
+def hold():
+    with cluster():
+        print("started", flush=True)
+        time.sleep(600)
+end_soon_after_signals("train")
+call("train", hold)
+"""
 
 
 def started(environment: dict[str, str], timeout: float = 250) -> subprocess.CompletedProcess[str]:
@@ -80,3 +93,33 @@ def test_a_cause_has_its_own_remedy(error: Exception, remedy: str, monkeypatch: 
     with pytest.raises(UserError, match=remedy) as caught, ray_train.cluster():
         pass
     assert ("less busy" in str(caught.value)) == ("timed out" in str(error))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("ended", "code", "said"),
+    [
+        ("raylet", 2, "Ray's node manager (raylet) ended, killed or for lack of memory; the same command goes on"),
+        (None, 143, "train: stopped; the same command goes on from here"),
+    ],
+)
+def test_the_loss_of_ray_and_term_are_one_line_each_and_leave_no_process(
+    ended: str | None, code: int, said: str
+) -> None:
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", HOLD], cwd=ROOT, start_new_session=True, **streams) as stage:
+        assert stage.stdout
+        assert stage.stderr
+        assert stage.stdout.readline() == "started\n"
+        below = psutil.Process(stage.pid).children(recursive=True)
+        if ended is None:
+            stage.terminate()
+        else:
+            [process] = [each for each in below if each.name() == ended]
+            process.kill()
+        text = stage.stderr.read()
+    assert text.startswith(said)
+    assert text.count("\n") == 1
+    assert stage.returncode == code
+    _, left = psutil.wait_procs(below, timeout=30)
+    assert not left

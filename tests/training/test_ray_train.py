@@ -19,7 +19,7 @@ import torch
 from components.config.resolve import Plan
 from components.errors import UserError
 from components.evaluation.score import score
-from components.training import ray_train
+from components.training import checkpoints, ray_train
 from components.training.assemble import assemble, open_data, samples
 from components.training.fit import fit
 from tests import crowds
@@ -57,9 +57,11 @@ def plain(plan: Plan, made: tuple[Path, Path]) -> dict:
         torch.set_num_threads(threads)
 
 
-def trained(plan: Plan, made: tuple[Path, Path], storage: object, progress: Callable | None = None) -> dict:
-    on_progress = progress or (lambda epochs, record: None)
-    return ray_train.train(plan, 0, open_data(*made), storage=str(storage), name="run", on_progress=on_progress)[0]
+def trained(
+    plan: Plan, made: tuple[Path, Path], storage: object, progress: Callable | None = None, resume: Callable = list
+) -> dict:
+    heard = {"on_progress": progress or (lambda epochs, record: None), "on_resume": resume}
+    return ray_train.train(plan, 0, open_data(*made), storage=str(storage), name="run", **heard)[0]
 
 
 def assert_same(first: dict, second: dict) -> None:
@@ -70,10 +72,10 @@ def assert_same(first: dict, second: dict) -> None:
         assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
 
 
-def workers() -> list[psutil.Process]:
-    """Of this test's own cluster: another one may train on the same machine."""
-    below = psutil.Process().children(recursive=True)
-    return [process for process in below if process.is_running() and process.name().startswith("ray::RayTrainW")]
+def workers(driver: int | None = None, name: str = "ray::RayTrainW") -> list[psutil.Process]:
+    """Of a driver's own cluster: another one may train on the same machine."""
+    below = psutil.Process(driver).children(recursive=True)
+    return [process for process in below if process.is_running() and process.name().startswith(name)]
 
 
 @pytest.mark.usefixtures("ray_cluster")
@@ -101,29 +103,55 @@ from pathlib import Path
 from components.config.resolve import read_plan
 from components.training import ray_train
 from components.training.assemble import open_data
+from components.workspace.processes import call, end_soon_after_signals
 plan, data = read_plan(json.loads(sys.argv[1]), "plan"), open_data(Path(sys.argv[2]), Path(sys.argv[3]))
 show = lambda epochs, record: print(record["epoch"], flush=True) if record else None
-with ray_train.cluster():
-    ray_train.train(plan, 0, data, storage=sys.argv[4], name="run", on_progress=show)
+def train():
+    with ray_train.cluster():
+        ray_train.train(plan, 0, data, storage=sys.argv[4], name="run", on_progress=show)
+end_soon_after_signals("train")
+call("train", train)
 """
 
 
+def end(driver: int, how: int | str) -> None:
+    """End a driver by a signal, or kill a process of its cluster."""
+    if isinstance(how, int):
+        os.kill(driver, how)
+    else:
+        [process] = workers(driver, how)
+        process.kill()
+
+
 def test_a_run_goes_on_after_its_driver_was_ended(made, tmp_path) -> None:
-    """By Ctrl-C, and then again by a kill."""
-    plan, heard = crowds.plan(epochs=18), []
+    """By Ctrl-C, by the loss of Ray's controller, and then by a kill."""
+    plan, heard, errors = crowds.plan(epochs=18), [], tmp_path / "errors"
     command = [sys.executable, "-c", DRIVER, json.dumps(plan.plain()), *map(str, made), str(tmp_path)]
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
-    for number, last in ((signal.SIGINT, 4), (signal.SIGKILL, 10)):
-        with subprocess.Popen(command, cwd=ROOT, start_new_session=True, **streams) as driver:
+    for how, last, code in ((signal.SIGINT, 4, 130), ("ray::TrainContr", 8, 2), (signal.SIGKILL, 12, -9)):
+        with (
+            errors.open("a") as stderr,
+            subprocess.Popen(
+                command, cwd=ROOT, start_new_session=True, stdout=subprocess.PIPE, stderr=stderr, text=True
+            ) as driver,
+        ):
             assert driver.stdout
             for line in driver.stdout:
                 heard.append(int(line))
                 if heard[-1] == last:
-                    os.kill(driver.pid, number)
+                    end(driver.pid, how)
                     break
-        assert driver.returncode == -number  # of Ctrl-C, Python's own end: not 0, nor an exit without a word
+        assert driver.returncode == code
+    said = errors.read_text().splitlines()
+    assert "train: stopped; the same command goes on from here" in said
+    assert any(line.startswith("train: Ray lost a process of this training (") for line in said)
+    assert not any("Traceback" in line for line in said)
+    before, here = [], []
     with ray_train.cluster():
-        state = trained(plan, made, tmp_path, lambda done, record: heard.append(record["epoch"]) if record else None)
+        state = trained(
+            plan, made, tmp_path, lambda done, record: here.append(record) if record else None, before.extend
+        )
+    assert [record["epoch"] for record in before + here] == list(range(1, 19))
+    heard += [record["epoch"] for record in here]
     assert heard.count(1) == 1  # it went on from a later epoch than the first, both times
     assert heard[-1] == 18
     assert_same(state, plain(plan, made))
@@ -150,7 +178,7 @@ def test_a_finished_run_is_only_read_until_it_is_forgotten_also_on_s3(made, s3) 
     plan, epochs = crowds.plan(epochs=1), []
     heard = lambda done, record: epochs.append(record) if record else None  # noqa: E731
     first = trained(plan, made, "s3://crowds/training", heard)
-    assert any(key.startswith("training/run/") and key.endswith(ray_train.STATE) for key in keys(s3))
+    assert any(key.startswith("training/run/") and key.endswith(checkpoints.STATE) for key in keys(s3))
     assert_same(trained(plan, made, "s3://crowds/training", heard), first)
     assert len(epochs) == 1
     ray_train.forget("s3://crowds/training", "run")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from components.config.search import Dimension, Search
@@ -23,7 +24,7 @@ from tests.conftest import ROOT
 REFINED = {"kind": "refined", "widths": [4, 4], "warm_up": 1}
 OPTIONS = Search(
     experiment="made",
-    trials=3,
+    trials=4,
     epochs=4,
     grace_epochs=1,
     space={
@@ -53,47 +54,67 @@ def logged(storage: Path) -> list[str]:
     return [line.partition(": made: ")[2] for line in lines if ": made: " in line]
 
 
+@pytest.fixture(scope="module")
+def undisturbed(made, tmp_path_factory) -> tuple[Path, list[TrialResult]]:
+    """The storage and the trials of a search that nothing interrupted."""
+    storage = tmp_path_factory.mktemp("undisturbed")
+    return storage, searched(made, storage)
+
+
 @pytest.mark.slow
-def test_trials_are_drawn_from_the_space_and_a_finished_search_is_only_read(made, tmp_path) -> None:
-    trials = searched(made, tmp_path)
-    assert [trial.trial for trial in trials] == [1, 2, 3]  # as the log calls them
+def test_trials_are_drawn_from_the_space_and_a_finished_search_is_only_read(made, undisturbed) -> None:
+    storage, trials = undisturbed
+    assert [trial.trial for trial in trials] == [1, 2, 3, 4]  # as the log calls them
     for trial in trials:
         assert trial.status in ("completed", "stopped early")
         assert trial.epochs == 4 if trial.status == "completed" else 1 <= trial.epochs < 4
         assert 0.1 <= trial.values["density_map.alpha"] <= 10
         assert trial.values["density_map.update_every"] in (1, 2)
         assert 1e-5 <= trial.values["counter.optimiser.lr"] <= 1e-3
-    assert len({trial.values["density_map.alpha"] for trial in trials}) == 3
-    assert len(logged(tmp_path)) == 3
-    assert searched(made, tmp_path) == trials
-    assert len(logged(tmp_path)) == 3
+    assert len({trial.values["density_map.alpha"] for trial in trials}) == 4
+    assert {trial.status for trial in trials} == {"completed", "stopped early"}
+    assert len(logged(storage)) == 4
+    assert searched(made, storage) == trials
+    assert len(logged(storage)) == 4
 
 
 DRIVER = """
 import sys
 from pathlib import Path
+from components.workspace.processes import call, end_soon_after_signals
 from tests.training.test_ray_tune import searched
-searched((Path(sys.argv[1]), Path(sys.argv[2])), Path(sys.argv[3]))
+end_soon_after_signals("search")
+call("search", lambda: searched((Path(sys.argv[1]), Path(sys.argv[2])), Path(sys.argv[3])))
 """
 
 
 @pytest.mark.slow
-def test_an_interrupted_search_goes_on_where_it_was(made, tmp_path) -> None:
+def test_an_interrupted_search_ends_as_one_that_was_not(made, undisturbed, tmp_path) -> None:
+    """By Ctrl-C, by a kill, and then by the loss of a trial's worker: the same values, epochs, errors and log."""
     command = [sys.executable, "-c", DRIVER, *map(str, made), str(tmp_path)]
-    for ended, number in enumerate((signal.SIGINT, signal.SIGKILL), 1):
+    for ended, (number, code) in enumerate(((signal.SIGINT, 130), (signal.SIGKILL, -9)), 1):
         with subprocess.Popen(command, cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL) as driver:
             while len(logged(tmp_path)) < ended:
                 time.sleep(0.1)
                 assert driver.poll() is None
             os.kill(driver.pid, number)
-        assert driver.returncode == -number  # Ctrl-C is Python's own: a search that it cut off is not a finished one
+            driver.wait(timeout=30)
+        assert driver.returncode == code  # a search that Ctrl-C cut off is not a finished one
+    killer = threading.Thread(target=kill_a_worker, args=(tmp_path,), daemon=True)
+    killer.start()
     trials = searched(made, tmp_path)
-    assert len(trials) == 3
-    assert all(math.isfinite(trial.val_mae) for trial in trials)
-    lines = logged(tmp_path)
-    assert {line.split(":")[0] for line in lines} == {f"trial {number} of 3" for number in (1, 2, 3)}
-    drawn = {line.rpartition(":")[0] for line in lines}
-    assert len(drawn) == 3  # the one that was cut off has the values that it began with, and none is drawn anew
+    killer.join()
+    assert [trial._replace(seconds=0) for trial in trials] == [trial._replace(seconds=0) for trial in undisturbed[1]]
+    assert set(logged(tmp_path)) == set(logged(undisturbed[0]))
+
+
+def kill_a_worker(storage: Path) -> None:
+    """Kill the worker of the third trial once that has reported, in this process's cluster."""
+    while not list(storage.glob("search/run_trial_*_3_*/checkpoint_000000")):
+        time.sleep(0.1)
+    below = [each for each in psutil.Process().children(recursive=True) if each.is_running()]
+    [worker] = [each for each in below if each.name().startswith("ray::ImplicitFunc")]
+    worker.kill()
 
 
 def test_keys_that_the_experiment_does_not_have_are_named(made, tmp_path) -> None:

@@ -9,7 +9,7 @@ import yaml
 
 from components.config.load import load_study
 from components.errors import UserError
-from components.workspace.apply_search import apply_search
+from components.workspace.apply_search import add_searched, apply_search
 from components.workspace.layout import Layout
 
 STUDY = """# What this study is about
@@ -90,3 +90,32 @@ def test_searches_that_are_not_there_or_have_not_ended(layout: Layout) -> None:
     layout.search("best").best.unlink()
     with pytest.raises(UserError, match="the search has not ended"):
         apply_search(layout, "best")
+
+
+def test_the_best_values_become_an_experiment_beside_the_one_that_was_searched(layout: Layout) -> None:
+    before = load_study(layout.params)
+    assert add_searched(layout, "best") == "best-searched"
+    after = load_study(layout.params)
+    searched, candidate = before.experiments["refined"], after.experiments["best-searched"]
+    assert {name: each for name, each in after.experiments.items() if name != "best-searched"} == before.experiments
+    assert candidate.density_map.options == {"alpha": 0.125}
+    assert candidate.counter.options == {"optimiser": {"lr": 0.0005}}
+    assert (candidate.training, candidate.seeds, candidate.title) == (
+        searched.training,
+        searched.seeds,
+        "refined, best of search best",
+    )
+    text = layout.params.read_text()
+    assert add_searched(layout, "best") == "best-searched"
+    assert layout.params.read_text() == text, "one of an earlier search is replaced"
+
+
+def test_the_experiment_that_was_searched_may_stand_in_a_study_that_is_extended(layout: Layout) -> None:
+    extending = Layout("larger")
+    extending.params.parent.mkdir()
+    extending.params.write_text("study: larger\ntitle: Larger\nextends: small\ntraining: {epochs: 9}\n")
+    layout.search("best").folder.parent.parent.rename(extending.out)
+    add_searched(extending, "best")
+    candidate = load_study(extending.params).experiments["best-searched"]
+    assert candidate.training == {"epochs": 9, "batch_size": 4}
+    assert candidate.density_map.options == {"alpha": 0.125}

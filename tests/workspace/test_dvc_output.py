@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from components.workspace.dvc_output import StageLines, is_hint
+from components.workspace.dvc_output import StageLines, is_from_dvc, is_hint
 
 REPRO = """\
 Stage 'params/b/dvc.yaml:resolve' didn't change, skipping
@@ -43,3 +43,16 @@ def test_the_hints_are_those_lines_alone() -> None:
         "dvc config core.autostage true",
         "Use `dvc push` to send your updates to remote storage.",
     ]
+
+
+def test_what_a_stage_says_itself_is_told_from_what_dvc_says_of_it() -> None:
+    own = "train: params/b/study.yaml: experiments.fixed: training.crop (512, 512) is larger than 3 images"
+    failed = (
+        "Running stage 'train@fixed':",
+        "> python -m components.stages.train b fixed",
+        own,
+        "ERROR: failed to reproduce 'train@fixed': failed to run: python -m components.stages.train b fixed, exited 2",
+    )
+    assert [line for line in failed if not is_from_dvc(line)] == [own]
+    refused = "ERROR: unexpected error - Forbidden", "Having any troubles? Hit us up at https://dvc.org/support, we"
+    assert [is_from_dvc(line) for line in refused] == [False, True]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 from pathlib import Path
 
@@ -47,6 +48,19 @@ def test_a_dependency_stands_once_and_exists(name: str) -> None:
 def test_a_committed_pipeline_is_the_one_that_would_be_written(file: Path) -> None:
     layout = Layout(DEMO if file.parent == ROOT else file.parent.name)
     assert file.read_text() == dvc_yaml.pipeline(layout, dvc_yaml.load(layout))
+
+
+def test_what_dvc_shows_lies_where_the_stages_write_it() -> None:
+    """Paths are relative to the folder of the pipeline, which is not that of its stages."""
+    shown = {study: written(study) for study in ("demo", "shanghaitech-b-small")}
+    assert shown["demo"]["params"] == ["out/demo/settings/params.yaml"]
+    assert shown["demo"]["metrics"] == ["out/demo/published/metrics.json"]
+    [errors, _] = shown["shanghaitech-b-small"]["plots"]
+    runs = [Path("params/shanghaitech-b-small", file) for file in errors["val_mae"]["y"]]
+    assert {os.path.normpath(file).split("/")[:3][-1] for file in runs} == {"runs"}
+    assert len(runs) == sum(
+        len(each.seeds) for each in dvc_yaml.load(Layout("shanghaitech-b-small")).experiments.values()
+    )
 
 
 def test_maps_of_another_experiments_generator_wait_for_its_runs() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -31,6 +32,7 @@ def ended(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], t
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr("sys.argv", ["test_processes", "demo"])
         monkeypatch.setattr(processes, "end_with_parent", lambda: None)
+        monkeypatch.setattr(processes, "end_soon_after_signals", lambda name: None)
         with pytest.raises(SystemExit) as end:
             processes.run_stage(stage)
         return end.value.code, capsys.readouterr().err
@@ -99,6 +101,7 @@ def test_what_a_stage_logs_is_shown_and_kept(tmp_path: Path, monkeypatch, capsys
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["train", "demo", "fixed"])
     monkeypatch.setattr(processes, "end_with_parent", lambda: None)
+    monkeypatch.setattr(processes, "end_soon_after_signals", lambda name: None)
     processes.run_stage(stage, "experiment")
     assert capsys.readouterr().out == "epoch 3 of fixed\n"
     [line] = (tmp_path / ".dotfield/logs/demo/test_processes-fixed.log").read_text().splitlines()
@@ -142,3 +145,58 @@ def test_each_line_of_a_child_is_passed_on_before_its_exit_code() -> None:
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
         assert processes.wait_or_end(process, lines.append) == 3
     assert lines == ["one", "two"]
+
+
+KILLED = """
+import subprocess, sys, time
+from components.workspace.processes import guard
+process = subprocess.Popen(["sh", "-c", "sleep 600 & echo $$ $!; wait"])
+guard(process.pid)
+time.sleep(600)
+"""
+
+
+def test_what_a_killed_command_started_is_ended_too() -> None:
+    with subprocess.Popen([sys.executable, "-c", KILLED], cwd=ROOT, stdout=subprocess.PIPE, text=True) as command:
+        assert command.stdout
+        started = [psutil.Process(int(pid)) for pid in command.stdout.readline().split()]
+        until_guarded(command.pid)
+        command.kill()
+    _, left = psutil.wait_procs(started, timeout=30)
+    assert not left
+
+
+def until_guarded(pid: int) -> None:
+    while not any("components.workspace.guard" in each.cmdline() for each in psutil.Process(pid).children()):
+        time.sleep(0.05)
+
+
+STUBBORN = """
+import sys, time
+from components.workspace import processes
+def command():
+    print("ready", flush=True)
+    while True:
+        try:
+            time.sleep(600)
+        except BaseException:
+            if sys.argv[1] == "obeys":
+                raise
+processes.SOON = 0.2
+processes.end_soon_after_signals("search")
+processes.call("search", command)
+"""
+
+
+@pytest.mark.parametrize("manner", ["obeys", "ignores"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stage_ends_soon_after_a_signal_in_one_line(number: int, manner: str) -> None:
+    """Also where something catches the exception that the signal raises."""
+    command, streams = [sys.executable, "-c", STUBBORN, manner], {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=ROOT, text=True, **streams) as stage:
+        assert stage.stdout
+        assert stage.stderr
+        assert stage.stdout.readline() == "ready\n"
+        stage.send_signal(number)
+        assert stage.stderr.read() == "search: stopped; the same command goes on from here\n"
+    assert stage.returncode == 128 + number

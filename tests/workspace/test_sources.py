@@ -20,6 +20,7 @@ EARLIER = {  # stages whose outputs a stage reads: what they depend on, it depen
     "publish": ("resolve", "prepare", "rasterize", "train", "evaluate"),
 }
 CHANGES_NO_NUMBER = {
+    "config.families": "which kinds there are",
     "config.load": "reads studies and settings; for the stage resolve it is listed",
     "config.plugins": "decides options; where their values matter it is listed",
     "config.search": "what a search varies; for the stage search it is listed",
@@ -33,6 +34,8 @@ CHANGES_NO_NUMBER = {
     "runs.folder": "how a run is stored; where that is what a stage writes or reads it is listed",
     "density_maps.learned.generated": "the figures look into generators; what these make is listed for training",
     "runs.provenance": "what a run's record says of it, and under what name it is resumed",
+    "training.checkpoints": "where an interrupted run goes on from",
+    "training.loggers": "write curves for other tools",
     "training.progress": "what is shown meanwhile, and what a record says of it",
     "workspace.dvc_yaml": "writes dvc.yaml",
     "workspace.layout": "where files lie",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,8 @@ import pytest
 import yaml
 
 from components.config.plugins import FAMILIES
+from components.workspace import dag
+from flows import dvc
 from tests import stand_in
 from tests.conftest import ROOT
 
@@ -74,7 +77,9 @@ def test_comments_in_code_that_no_run_reads_make_nothing_stale(project: Path) ->
         "workspace/layout",
         "workspace/processes",
         "runs/provenance",
+        "training/loggers/tensorboard",
         "training/progress",
+        "workspace/dag",
     )
     with ExitStack() as changes:
         for name in unused:
@@ -266,3 +271,25 @@ def test_a_generator_is_trained_before_what_takes_its_maps_and_both_again_when_i
     again = set(stand_in.ran(folder))
     assert {"train generated", "train a-taking"} <= again
     assert "train fixed" not in again
+
+
+def test_the_tree_of_stages_is_that_of_dvc(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project)
+    ours = dag.stages((project / "dvc.yaml").read_text())
+    theirs = dvc.stages(Path("dvc.yaml"))
+    assert {name: set(stage.after) for name, stage in ours.items()} == {each.name: {*each.after} for each in theirs}
+    with Changed(project / "components/training/ray_tune.py"):
+        shown = stand_in.command(project, "dotfield", "dag", "--json", stderr=subprocess.PIPE)
+    states = {each["stage"]: (each["state"], each["why"]) for each in json.loads(shown.stdout)["stages"]}
+    changed = ("stale", "modified: components/training/ray_tune.py")
+    waiting = {"publish": ("waits", "for search generated")}
+    assert {name: state for name, state in states.items() if state[0] != "fresh"} == dict.fromkeys(
+        SEARCHED, changed
+    ) | waiting
+
+
+def test_dvc_shows_the_settings_of_the_study_without_its_words(project: Path) -> None:
+    shown = stand_in.command(project, *DVC, "params", "diff", "--all", "--json", stderr=subprocess.PIPE)
+    keys = set(json.loads(shown.stdout or "{}").get("out/demo/settings/params.yaml", {}))
+    assert "experiments.refined.density_map.alpha" in keys
+    assert not {key for key in keys if key.endswith((".title", ".published"))}

@@ -49,20 +49,26 @@ class Params(Options):
     processors that multiply in it. Then maps are those of "fp32" up to rounding to 8 bits, in two thirds of the time
     and twice the memory."""
 
-    beta: float = Field(100.0, ge=0)
-    refinement: Literal["global", "local", "hard_norm"] = "global"
+    beta: float = Field(100.0, ge=0, description="weight of the second loss, of equation (7)")
+    refinement: Literal["global", "local", "hard_norm"] = Field(
+        "global", description="the second loss: of the whole count, of counts in patches, or none and an exact sum"
+    )
     patch: int = Field(64, gt=0, multiple_of=8, description="pixels: side of the local loss's patches")
     sigmas: tuple[float, ...] = Field((1, 2, 4, 8, 16), min_length=2, description="pixels")
-    kernels: Literal["fixed", "learned"] = "fixed"
-    fusion: Literal["self_attention", "image_attention", "direct", "naive"] = "self_attention"
-    resolution: Literal["pixels", "half", "grid"] = "pixels"
-    precision: Precision = "auto"
+    kernels: Literal["fixed", "learned"] = Field("fixed", description="whether the blurs of the dots learn")
+    fusion: Literal["self_attention", "image_attention", "direct", "naive"] = Field(
+        "self_attention", description="of the blurred maps; direct: without attention, naive: their sum"
+    )
+    resolution: Literal["pixels", "half", "grid"] = Field(
+        "pixels", description="of blurred maps; half: cells of 2 x 2 pixels, grid: the counter's cells"
+    )
+    precision: Precision = Field("auto", description="of the convolutions; auto: bf16 if the processor has it")
     update_every: int = Field(1, ge=1, description="Ng of algorithm 2")
-    blur_gain: float = Field(100.0, gt=0)
+    blur_gain: float = Field(100.0, gt=0, description="the blurred maps are multiplied by this")
     attention_gain: float | None = Field(None, gt=0, description="none: the number of blurred maps")
     warm_up: int = Field(150, ge=0, description="steps alone towards the annotation map, before the counter starts")
-    warm_up_lr: float = Field(1e-3, gt=0)
-    initialisation: Initialisation = "he"
+    warm_up_lr: float = Field(1e-3, gt=0, description="learning rate of these steps")
+    initialisation: Initialisation = Field("he", description="of the weights; normal: N(0, 0.01), default: PyTorch's")
     optimiser: Optimiser = Optimiser(lr=1e-4)
 
     @model_validator(mode="after")

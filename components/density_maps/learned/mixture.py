@@ -47,14 +47,16 @@ class Params(Options):
     "equal", or one for each bandwidth. Given shares learn nothing, so options of training have no effect on them."""
 
     sigmas: tuple[float, ...] = Field((1, 2, 4, 8, 16, 32), min_length=2, description="pixels")
-    shares: Literal["learned", "equal"] | tuple[Annotated[float, Field(ge=0)], ...] = "learned"
-    features: Literal["dots", "dots_and_counter"] = "dots"
-    training: Literal["bilevel", "joint"] = "bilevel"
-    inner: Literal["sgd", "adam"] = "sgd"
+    shares: Literal["learned", "equal"] | tuple[Annotated[float, Field(ge=0)], ...] = Field(
+        "learned", description="of the bandwidths at a dot: by the network, or the same for every dot"
+    )
+    features: Literal["dots", "dots_and_counter"] = Field("dots", description="what the network sees of each dot")
+    training: Literal["bilevel", "joint"] = Field("bilevel", description="what the network learns from")
+    inner: Literal["sgd", "adam"] = Field("sgd", description="the counter's step through which bilevel training looks")
     every: int = Field(5, ge=1, description="steps between two updates of bilevel training")
-    update_every: int = Field(1, ge=1, description="epochs")
+    update_every: int = Field(1, ge=1, description="the map learns in each so many-th epoch")
     warm_up: int = Field(0, ge=0, description="steps alone towards the annotation map, before the counter starts")
-    warm_up_lr: float = Field(1e-3, gt=0)
+    warm_up_lr: float = Field(1e-3, gt=0, description="learning rate of these steps")
     optimiser: Optimiser = Optimiser(lr=1e-3)
 
     @model_validator(mode="after")

@@ -17,14 +17,16 @@ from components.networks import Initialisation, initialise, relu_convolutions
 
 
 class Params(Options):
-    """`widths`: output features of all convolutions but the last; by default those of the paper."""
+    """The default `widths` are the paper's."""
 
-    alpha: float = Field(1.0, ge=0)
-    widths: tuple[int, ...] = Field((512, 512, 256, 128, 64), min_length=1)
-    update_every: int = Field(1, ge=1)
+    alpha: float = Field(1.0, ge=0, description="weight of the second loss, of equation (3)")
+    widths: tuple[int, ...] = Field(
+        (512, 512, 256, 128, 64), min_length=1, description="output features of all convolutions but the last"
+    )
+    update_every: int = Field(1, ge=1, description="the map learns in each so many-th epoch")
     warm_up: int = Field(150, ge=0, description="steps alone towards the annotation map, before the counter starts")
-    warm_up_lr: float = Field(1e-3, gt=0)
-    initialisation: Initialisation = "he"
+    warm_up_lr: float = Field(1e-3, gt=0, description="learning rate of these steps")
+    initialisation: Initialisation = Field("he", description="of the weights; normal: N(0, 0.01), default: PyTorch's")
     optimiser: Optimiser = Optimiser(lr=1e-4)
 
 

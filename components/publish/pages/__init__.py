@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 
-from components.config.study import Study
-from components.publish.figures import page
+from components.publish.figures import Panel, page
 from components.publish.pages import attention, generators, kernels, maps, predictions
 from components.publish.pages.gallery import Gallery
 from components.publish.report import Picture
-from components.publish.results import EvaluatedRow
-from components.workspace.layout import Layout
 
 PAGES = {
     "maps": maps,
@@ -22,11 +20,19 @@ PAGES = {
 }
 
 
-def draw(study: Study, layout: Layout, rows: Sequence[EvaluatedRow], folder: Path) -> dict[str, Picture]:
-    """Write a PNG for each page that the study has runs for; the pictures by name."""
-    gallery, drawn = Gallery(study, layout, rows), {}
+def draw(gallery: Gallery, folder: Path, dark_folder: Path) -> Mapping[str, Picture]:
+    """Write PNGs, light and dark, for each page that the study has runs for; the pictures by name."""
+    drawn = {}
     for name, figure in PAGES.items():
         if panels := figure.panels(gallery):
-            page(panels, folder / f"{name}.png")
-            drawn[name] = Picture(folder / f"{name}.png", figure.CAPTION)
+            picture = Picture(folder / f"{name}.png", dark_folder / f"{name}.png", figure.CAPTION, _alt(figure, panels))
+            page(panels, *picture.files)
+            drawn[name] = picture
     return drawn
+
+
+def _alt(figure: ModuleType, panels: list[list[Panel]]) -> str:
+    """What the page is, and the titles of its first row."""
+    first = "; ".join(panel.title.replace("\n", ", ") for panel in panels[0])
+    more = f" And {len(panels) - 1} more like it." if len(panels) > 1 else ""
+    return f"{figure.ALT}. A row of {len(panels[0])} panels: {first}.{more}"

@@ -16,6 +16,7 @@ from components.publish.pages.gallery import Gallery, Shown
 from components.publish.style import DENSITY
 
 SIDE = 128  # pixels: the part of the image that is shown
+ALT = "Attention and blurred maps inside a generator"
 CAPTION = (
     "Inside a generator, for the most crowded part of a test image. First row: the attention, which is the share of "
     "each blurred map; in every cell the shares sum to 1. Below: the blurred maps, before and after they are "

@@ -10,10 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from components.config.study import Study
-from components.crowd import Crop
+from components.crowd import CELL, Crop, block_sum
 from components.data.manifest import Prepared, Row
 from components.data.packed import Pack
 from components.density_maps.learned.generated import Generator
+from components.errors import UserError
 from components.evaluation.score import apply_region_mask
 from components.publish.figures import Panel
 from components.publish.results import EvaluatedRow
@@ -47,6 +48,16 @@ def first_of_each(shown: Iterable[Shown], kind: Callable[[Shown], str]) -> list[
     for each in shown:
         kinds.setdefault(kind(each), each)
     return [*kinds.values()]
+
+
+def test_rows(prepared: Prepared, result: EvaluatedRow) -> list[Row]:
+    """The prepared rows of the test images, in the order of the scores. Raises UserError where one is gone."""
+    by_id = {row.id: row for row in prepared.rows}
+    if gone := [id for id in result.scores.ids if id not in by_id]:
+        raise UserError(
+            f"{prepared.folder}: image {gone[0]}, on which {result.name} was tested, is gone; run the study again"
+        )
+    return [by_id[id] for id in result.scores.ids]
 
 
 class Gallery:
@@ -84,6 +95,12 @@ class Gallery:
         region = self.prepared.region(row, each.model.stride)
         image = self.prepared.images[row.number]
         return each.model.target_map(row.dots, (row.height, row.width), annotation, image, region)
+
+    def annotated(self, each: Shown, row: Row) -> np.ndarray:
+        """The hand-crafted map (h, w) of one image on the counter's grid, people per cell, 0 outside the region."""
+        annotation = Pack(self.layout.maps(each.result.experiment.annotation))[row.number]
+        people = block_sum(np.asarray(annotation), each.model.stride // CELL)
+        return apply_region_mask(people, self.prepared.region(row, each.model.stride))
 
     def predicted(self, each: Shown, row: Row) -> np.ndarray:
         """What an experiment's counter predicts for one image, (h, w) people per cell, 0 outside the region."""

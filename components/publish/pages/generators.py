@@ -8,6 +8,7 @@ from components.crowd import block_sum
 from components.publish.figures import Panel, counted, signed
 from components.publish.pages.gallery import Gallery, Shown, first_of_each
 
+ALT = "Generated maps and their difference"
 CAPTION = (
     "Generated maps of one test image: from generators trained jointly with two different counters, and the first map "
     "minus the second (red: more people, blue: fewer). They are compared on the coarser of the two grids, each cell "

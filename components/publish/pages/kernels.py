@@ -8,6 +8,7 @@ from components.density_maps.learned.shared.blur_kernels import LearnedKernels
 from components.publish.figures import Panel, counted, signed
 from components.publish.pages.gallery import Gallery, Shown
 
+ALT = "Kernels before and after training"
 CAPTION = (
     "The kernels that blur the dot map. First row: the initial Gaussians. Below: one row per experiment, with the "
     "kernels that its generator learned. Each kernel has its own colour scale, white at zero; its title gives its "

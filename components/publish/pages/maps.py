@@ -5,6 +5,7 @@ from __future__ import annotations
 from components.publish.figures import Panel, counted
 from components.publish.pages.gallery import MOST, Gallery, first_of_each
 
+ALT = "Density maps of one test image"
 CAPTION = (
     "A test image and the density maps from which the counters learn, all on one colour scale in people per cell "
     "of the counter's grid; the title of each map gives its sum. "

@@ -6,6 +6,7 @@ from components.data.manifest import Row
 from components.publish.figures import Panel, counted
 from components.publish.pages.gallery import MOST, Gallery
 
+ALT = "Predicted maps of test images"
 CAPTION = (
     "A sparse, a median and a dense test image, and the predictions of the counters: "
     f"at most the study's first {MOST}, first seed. Each row has one colour scale."

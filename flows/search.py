@@ -1,0 +1,150 @@
+"""A search by Ray Tune whose best values become a candidate, as a Prefect flow: the stage `search`; an experiment of
+its own with the best values, trained and tested; then the gate, which deploys it if it is better than what is in use.
+
+`python -m flows.search STUDY SEARCH`. DVC decides what is stale: with the same data, options and code nothing runs, and
+the gate is not asked again."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import click
+from prefect import flow, runtime, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+from pydantic import PositiveInt
+
+from components.config.load import load_study
+from components.config.options import Name
+from components.data import availability
+from components.errors import UserError
+from components.export.export import export
+from components.gate.judge import judge
+from components.gate.policy import read_policy
+from components.gate.verdict import Verdict
+from components.publish import study_tables, tables
+from components.runs.folder import read_record
+from components.runs.registry import Entry, Registry, registry_address
+from components.workspace import dvc_yaml
+from components.workspace.apply_search import add_searched
+from components.workspace.layout import DEMO, Layout
+from components.workspace.processes import exit_on_sigterm
+from flows import dvc
+from flows.naming import run_name
+from flows.reproduce import run_stages, start_server
+
+
+@flow(flow_run_name=run_name, persist_result=False)
+def search(study: Name = DEMO, search: Name = "refined", gate: bool = True, parallel: PositiveInt = 1) -> State | None:
+    """Search an experiment's options, train and test it with the best values, and deploy it if the gate says so.
+
+    Args:
+        study: A study: the name of a folder in params/.
+        search: A search: its name among the `searches` of that study.
+        gate: Whether the gate compares the candidate with the counter in use, and deploys it if it is better.
+        parallel: How many stages run at the same time; they share this machine's processors.
+    """
+    layout = Layout(study)
+    try:
+        availability.require(dvc_yaml.load(layout), str(layout.params))
+        if failed := run_stages(needed(layout, f"search@{search}"), parallel):
+            return failed
+        show_trials(layout, search)
+        candidate = add_searched(layout, search)
+        if failed := run_stages(needed(layout, f"train@{candidate}", f"evaluate@{candidate}"), parallel):
+            return failed
+        return Completed(message=ask_gate(layout, candidate)) if gate else None
+    except UserError as error:
+        return Failed(message=str(error))
+
+
+def needed(layout: Layout, *names: str) -> list[dvc.Stage]:
+    """The stages with these names, such as `train@fixed`, and all that they depend on."""
+    stages = dvc.stages(dvc_yaml.write(layout))
+    return dvc.needed(stages, *(stage.address for stage in stages if stage.name in names))
+
+
+def show_trials(layout: Layout, search: str) -> None:
+    """The trials as an artifact of this run, keyed `<study>-search-<search>`, best first. Raises UserError where the
+    study has no such search."""
+    trials = layout.search(search).trials
+    if not trials.exists():
+        raise UserError(f"{layout.params}: there is no search {search!r} that has ended")
+    table = study_tables.search_table(search, trials)
+    create_markdown_artifact(tables.markdown(table), key=f"{layout.study}-{table.name}", description=table.caption)
+
+
+@task(task_run_name="gate {candidate}", cache_policy=NO_CACHE, persist_result=False)
+def ask_gate(layout: Layout, candidate: str) -> str:
+    """The decision on an experiment's first run, and why."""
+    entry = decide(layout, candidate, Registry(registry_address()))
+    return f"{entry.decision['outcome']}: {entry.decision['reason']}"
+
+
+def decide(layout: Layout, candidate: str, registry: Registry) -> Entry:
+    """Compare an experiment's first run with the counter in use, deploy it if the gate says GO, and write the decision
+    down. One that was made about this run and what is in use now is not made again.
+
+    Raises UserError: the run does not count, or another counter was put in use meanwhile."""
+    run = layout.run(candidate, load_study(layout.params).experiments[candidate].seeds[0])
+    fingerprint = (read_record(run) or {}).get("provenance", {}).get("fingerprint")
+    used = registry.current()
+    before = used.counter if used else None
+    if earlier := _decided(registry, fingerprint, before):
+        return earlier
+    about = {"search": f"{layout.study}/{candidate}", "ray": fingerprint, "prefect": _prefect_run(), "before": before}
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "counter.safetensors"
+        export(run.folder, file)
+        verdict = judge(file, registry.weights(before) if before else None, read_policy(), registry)
+        decision = about | _summary(verdict)
+        if verdict.outcome != "GO":
+            return registry.record(decision)
+        return registry.deploy(registry.add(file, file.with_name(f"{file.name}.md").read_text()), decision, before)
+
+
+def _summary(verdict: Verdict) -> dict[str, Any]:
+    reason = "; ".join(verdict.reasons()) or "every check that counts passed"
+    return {
+        "outcome": verdict.outcome,
+        "reason": reason,
+        "candidate": verdict.candidate,
+        "gate": verdict.as_json(),
+    }
+
+
+def _prefect_run() -> dict[str, str]:
+    """By which the run is found in Prefect."""
+    return {"run": str(runtime.flow_run.id), "name": str(runtime.flow_run.name)}
+
+
+def _decided(registry: Registry, fingerprint: str | None, used: str | None) -> Entry | None:
+    """The decision on the run of this fingerprint after which the counter was in use that is in use now."""
+    for entry in reversed(registry.history()):
+        if entry.decision.get("ray") == fingerprint and (entry.current.counter if entry.current else None) == used:
+            return entry
+    return None
+
+
+@click.command()
+@click.argument("study")
+@click.argument("search_name", metavar="SEARCH")
+@click.option("--gate/--no-gate", default=True, show_default=True, help="whether the candidate may be deployed")
+@click.option("--parallel", default=1, type=click.IntRange(1), show_default=True, help="stages at the same time")
+def main(study: str, search_name: str, gate: bool, parallel: int) -> None:
+    """Run SEARCH of STUDY, and train a candidate with its best values; the exit code is 1 if something failed."""
+    exit_on_sigterm()
+    start_server()
+    state = search(study, search_name, gate, parallel, return_state=True)
+    if not state.is_completed():
+        sys.exit(f"{study}: {state.message}")
+    click.echo(state.message)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,274 @@
+"""The steps of a night without Prefect: decisions are made once, whatever fails around them."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import torch
+import yaml
+from s3fs import S3FileSystem
+
+from components.errors import UserError
+from components.gate.verdict import Verdict
+from components.inbox.ingest import Ingested
+from components.publish.history import write_page
+from components.runs.folder import read_weights, write_weights
+from components.workspace.atomic import write_lines
+from components.workspace.layout import RETRAIN, Layout
+from flows import night
+from flows.night import Night
+from flows.notify import ADDRESSES, tell
+from tests.flows.sink import Sink
+from tests.inbox.conftest import Yard, label, picture
+from tests.runs.test_predictor import saved
+
+LOOSE = {"flip": 1e6, "resize": 1e6, "tiles": 1e6, "frames": 1e6, "negative": 1e6}
+GATE = {
+    "held_out": {"source": {"kind": "labelme", "root": "held-out"}},
+    "accuracy": {"first": 1e6, "fewest_pairs": 2},
+    "sanity": LOOSE,
+    "supporting": {"blocking": []},
+    "leaks": {"required": False},
+}
+FACTS = {"prefect": {"run": "1234", "name": "2026-11-26 retrain"}}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The weights file of an untrained counter."""
+    return saved(tmp_path_factory.mktemp("run")).best
+
+
+@pytest.fixture
+def tonight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Path) -> Night:
+    """A night that took three pictures; its candidate is an untrained counter."""
+    monkeypatch.chdir(tmp_path)
+    yard = Yard()
+    for seed in range(3):
+        yard.arrive(f"cam1-{seed}", seed)
+        put(Path("held-out"), f"{seed}.png", picture(100 + seed))
+        put(Path("held-out"), f"{seed}.json", label(2, seed))
+    put(Path("params"), "gate.yaml", yaml.safe_dump(GATE).encode())
+    yard.configure(gate="params/gate.yaml", registry="registry")
+    opened = night.open_night(RETRAIN)
+    night.ingest(opened)
+    put(opened.paths.folder, opened.paths.candidate.name, run.read_bytes())
+    opened.paths.card.write_text("# A counter\n")
+    return opened
+
+
+def put(folder: Path, name: str, contents: bytes) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(contents)
+
+
+def test_a_night_without_a_picture_is_done_before_it_begins(tonight: Night) -> None:
+    assert not night.is_done(tonight)
+    shutil.rmtree(tonight.raw.root)
+    assert night.is_done(tonight)
+
+
+def test_a_night_is_done_until_pictures_or_questions_change(tonight: Night) -> None:
+    night.finish(tonight)
+    assert night.is_done(tonight)
+    for file in (tonight.settings.gate, tonight.raw.accepted, RETRAIN):
+        before = file.read_bytes()
+        file.write_bytes(before + b"\n")
+        assert not night.is_done(tonight)
+        file.write_bytes(before)
+    tonight.paths.night.write_text('{"do')
+    assert not night.is_done(tonight), "a torn file is none"
+
+
+@pytest.fixture
+def go(tonight: Night) -> Verdict:
+    """The gate's answer about the first candidate."""
+    verdict = night.gate(tonight, tonight.paths.candidate)
+    assert verdict.outcome == "GO", verdict.reasons()
+    return verdict
+
+
+def test_what_the_gate_lets_pass_is_deployed_once(tonight: Night, go: Verdict) -> None:
+    """As after a kill between the decision and what follows it: it is found again, and nothing is decided twice."""
+    assert night.decided(tonight) is None
+    entry = night.deploy(tonight, go, FACTS, tonight.paths.candidate)
+    used = tonight.registry.current()
+    assert used is not None
+    assert (entry.decision["before"], entry.decision["candidate"]) == (None, used.counter)
+    assert night.decided(tonight) == entry
+    assert night.deploy(tonight, go, FACTS, tonight.paths.candidate).number == entry.number
+    assert len(tonight.registry.history()) == 1
+
+
+def test_what_is_no_better_leaves_the_counter_in_use(tonight: Night, go: Verdict) -> None:
+    """The same counter once more is not better than itself."""
+    night.deploy(tonight, go, FACTS, tonight.paths.candidate)
+    used = tonight.registry.current()
+    again = night.gate(tonight, tonight.paths.candidate)
+    entry = night.deploy(tonight, again, FACTS, tonight.paths.candidate)
+    assert (entry.action, entry.decision["outcome"]) == ("record", "NO-GO")
+    assert "mae:better" in entry.decision["reason"]
+    assert tonight.registry.current() == used
+
+
+def test_a_candidate_that_was_compared_with_another_counter_is_not_deployed(tonight: Night, go: Verdict) -> None:
+    other = changed(tonight.paths.candidate, lambda each: each + 1)
+    by_hand = tonight.registry.add(other, "")
+    tonight.registry.deploy(by_hand, {"reason": "by hand"}, None)
+    with pytest.raises(UserError, match="somebody else was faster"):
+        night.deploy(tonight, go, FACTS, tonight.paths.candidate)
+    assert tonight.registry.current().counter == by_hand
+
+
+def test_weights_that_are_not_a_number_are_no_candidate(tonight: Night) -> None:
+    """The gate's sanity check finds them; and if it did not, the registry would."""
+    file = changed(tonight.paths.candidate, lambda each: each * np.nan)
+    verdict = night.gate(tonight, file)
+    assert verdict.outcome == "NO-GO"
+    assert night.deploy(tonight, verdict, FACTS, file).action == "record"
+    with pytest.raises(UserError, match="NaN or infinite"):
+        night.deploy(tonight, replace(verdict, outcome="GO"), FACTS, file)
+    assert tonight.registry.current() is None
+
+
+def changed(file: Path, change: Callable[[torch.Tensor], torch.Tensor]) -> Path:
+    """A weights file whose counter has other numbers."""
+    weights, other = read_weights(file), file.with_name("other.safetensors")
+    tensors = {name: change(each) if name.startswith("counter.") else each for name, each in weights.tensors.items()}
+    write_weights(other, tensors, weights.metadata)
+    return other
+
+
+def test_each_address_is_told_once(tonight: Night, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    entry = night.decide(tonight, "NO-GO", "worse by 2", FACTS)
+    with Sink() as first, Sink() as second:
+        monkeypatch.setenv(ADDRESSES, f"{first.address} json://127.0.0.1:9/secret-token {second.address}")
+        for _ in range(2):
+            with pytest.raises(UserError, match="1 of 3 addresses could not be told of 'no-go'") as error:
+                night.notify(tonight, entry)
+            assert "secret-token" not in str(error.value)
+        monkeypatch.setenv(ADDRESSES, f"{first.address} {second.address}")
+        night.notify(tonight, entry)
+        assert [[(each["title"], each["message"]) for each in sink.got] for sink in (first, second)] == [
+            [("yard: NO-GO", "worse by 2")]
+        ] * 2
+        tell(tonight.settings, "failed", "run-1", "yard: failed", "no disk")
+        tell(tonight.settings, "failed", "run-2", "yard: failed", "no disk")
+        assert len(first.got) == 3, "two nights that failed are two"
+
+
+def test_events_that_nobody_wants_are_not_told(tonight: Night, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Sink() as sink:
+        monkeypatch.setenv(ADDRESSES, sink.address)
+        tell(tonight.settings.model_copy(update={"notify": ("deployed",)}), "failed", "run-1", "failed", "")
+        assert sink.got == []
+
+
+class Faulty(ThreadingHTTPServer):
+    """Passes requests on to an S3 server, but answers those that write to the ledger with `refusal`."""
+
+    def __init__(self, server: str) -> None:
+        self.server, self.refusal, self.refused = server, 0, 0
+        super().__init__(("127.0.0.1", 0), FaultyHandler)
+
+
+class FaultyHandler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_PUT(self) -> None:
+        server: Any = self.server
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if server.refusal and "/ledger/" in self.path:
+            server.refused += 1
+            self.send_response(server.refusal)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        kept = {name: value for name, value in self.headers.items() if name.lower() != "transfer-encoding"}
+        answer = httpx.request(self.command, f"{server.server}{self.path}", headers=kept, content=body)
+        self.send_response(answer.status_code)
+        for name, value in answer.headers.items():
+            if name.lower() not in ("transfer-encoding", "content-length", "connection"):
+                self.send_header(name, value)
+        length = answer.headers["content-length"] if self.command == "HEAD" else str(len(answer.content))
+        self.send_header("Content-Length", length)
+        self.end_headers()
+        self.wfile.write(answer.content)
+
+    do_GET = do_HEAD = do_POST = do_DELETE = do_PUT  # noqa: N815
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def faulty(s3: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Faulty]:
+    S3FileSystem.clear_instance_cache()  # those that know another address
+    server = Faulty(s3.meta.endpoint_url)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+    yield server
+    server.shutdown()
+    S3FileSystem.clear_instance_cache()
+
+
+@pytest.mark.parametrize("status", [pytest.param(503, marks=pytest.mark.slow), 403])  # of 503, s3fs tries often
+def test_where_s3_refuses_to_deploy_the_next_night_does(
+    status: int, tonight: Night, go: Verdict, faulty: Faulty
+) -> None:
+    settings = tonight.settings.model_copy(update={"registry": f"s3://crowds/{status}"})
+    first = Night(tonight.file, settings, tonight.raw, tonight.paths)
+    faulty.refusal = status
+    with pytest.raises(UserError, match=f"s3://crowds/{status}"):
+        night.deploy(first, go, FACTS, tonight.paths.candidate)
+    assert faulty.refused
+    assert first.registry.current() is None
+    faulty.refusal = 0
+    second = Night(tonight.file, settings, tonight.raw, tonight.paths)
+    assert night.decided(second) is None
+    night.deploy(second, go, FACTS, tonight.paths.candidate)
+    assert second.registry.current().counter == go.candidate
+    assert len(second.registry.history()) == 1
+
+
+def test_the_page_names_every_run_and_version(tonight: Night, go: Verdict) -> None:
+    data = {"data": {"version": "abcdef0123456789.dir", "images": 3, "new": 3}, "ray": "fingerprint-1"}
+    night.deploy(tonight, go, FACTS | data, tonight.paths.candidate)
+    night.decide(tonight, "NO-GO", "the data: <many> refused", FACTS)
+    page = Layout("yard").preview.history
+    write_page(tonight.registry.history(), tonight.registry.address, page)
+    text = page.read_text()
+    mae = f"{go.metrics['mae']:.2f}"
+    for said in ("&lt;many&gt;", "abcdef012345: 3 images, 3 new", "Ray fingerprint-1", "2026-11-26 retrain 1234", mae):
+        assert said in text
+    assert text.index("NO-GO") < text.index("every check that counts passed"), "the newest first"
+
+
+def test_before_anything_was_trained_there_is_a_page_too(tonight: Night) -> None:
+    """A first night that its data stopped."""
+    ingested = Ingested(refused={f"odd-{number}.png": "is no image" for number in range(10)})
+    checked = night.check(tonight, ingested)
+    assert [each.id for each in checked.failed] == ["refused"]
+    night.decide(tonight, "NO-GO", checked.failed[0].words, FACTS)
+    night.publish(tonight)
+    assert "10 of 10 new objects were refused" in tonight.layout.preview.history.read_text()
+    assert tonight.layout.preview.report.exists()
+
+
+def test_a_version_is_what_the_next_pictures_are_compared_with_once_it_is_decided_on(tonight: Night) -> None:
+    checked = night.check(tonight, Ingested())
+    assert checked.new == 3
+    write_lines(tonight.paths.new_version, checked.images)  # as `version` does, and then the night is killed
+    assert night.check(tonight, Ingested()).new == 3
+    write_lines(tonight.paths.new_version, checked.images)
+    night.finish(tonight)
+    assert night.check(tonight, Ingested()).new == 0

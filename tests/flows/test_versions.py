@@ -1,0 +1,64 @@
+"""Commits to a branch of the pipeline's own, in a real repository."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from components.errors import UserError
+from flows.versions import commit_files
+
+
+def git(*words: str) -> str:
+    who = ("-c", "user.name=test", "-c", "user.email=test@example.org")
+    return subprocess.run(["git", *who, *words], check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project in a folder of a repository, with a file that was committed and changed since."""
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    git("init", "-q", "-b", "main", "..")
+    Path("kept.txt").write_text("kept")
+    Path("dvc.lock").write_text("one")
+    git("add", ".")
+    git("commit", "-qm", "start")
+    Path("kept.txt").write_text("being worked on")
+    return tmp_path
+
+
+def test_only_the_named_files_are_committed_and_the_checkout_stays(repository: Path) -> None:
+    before = git("status", "--porcelain"), git("rev-parse", "HEAD")
+    Path("new.dvc").write_text("new")
+    commit = commit_files("nightly", [Path("new.dvc")], "data: one more image")
+    assert git("diff", "--name-status", "main", "nightly") == "A\tproject/new.dvc"
+    assert git("log", "-1", "--format=%an %s", "nightly") == "dotfield data: one more image"
+    Path("new.dvc").unlink()
+    assert (git("status", "--porcelain"), git("rev-parse", "HEAD")) == before
+    assert git("rev-parse", "nightly") == commit
+
+
+def test_a_second_commit_follows_the_first_and_none_is_made_of_nothing(repository: Path) -> None:
+    Path("dvc.lock").write_text("two")
+    first = commit_files("nightly", [Path("dvc.lock")], "two")
+    assert commit_files("nightly", [Path("dvc.lock")], "again") == first
+    Path("dvc.lock").write_text("three")
+    second = commit_files("nightly", [Path("dvc.lock")], "three")
+    assert git("rev-list", "--reverse", "main..nightly").split() == [first, second]
+    assert git("show", "nightly:project/dvc.lock") == "three"
+
+
+def test_the_branch_that_is_checked_out_is_refused(repository: Path) -> None:
+    with pytest.raises(UserError, match="branch: main is checked out here"):
+        commit_files("main", [Path("dvc.lock")], "no")
+
+
+def test_no_repository_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    Path("dvc.lock").write_text("one")
+    with pytest.raises(UserError, match="branch: git rev-parse: fatal: not a git repository"):
+        commit_files("nightly", [Path("dvc.lock")], "no")

@@ -1,0 +1,89 @@
+"""A storage that refuses in the middle of a training, and checkpoints on it that are damaged."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyarrow import fs
+
+from components.errors import UserError
+from components.training import ray_train
+from components.training.checkpoints import STATE
+from tests import crowds
+from tests.faulty_s3 import Proxy, proxy
+from tests.training.test_ray_train import SIZES, SPLITS, assert_same, plain, trained
+
+STORAGE = "s3://crowds/training"
+
+
+@pytest.fixture
+def refusing(s3, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """A proxy in front of the S3 server, at which the environment points."""
+    with proxy(os.environ["AWS_ENDPOINT_URL"]) as running:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", running.address)
+        yield running
+
+
+def read(filesystem: fs.FileSystem, path: str) -> None:
+    filesystem.open_input_stream(path).readall()
+
+
+def write(filesystem: fs.FileSystem, path: str) -> None:
+    with filesystem.open_output_stream(path) as file:
+        file.write(b"2")
+
+
+def delete(filesystem: fs.FileSystem, path: str) -> None:
+    filesystem.delete_file(path)
+
+
+@pytest.mark.parametrize(("method", "access"), [("GET", read), ("PUT", write), ("DELETE", delete)])
+def test_a_storage_that_refuses_is_named_with_its_address_in_one_line(
+    refusing: Proxy, s3, method: str, access: Callable[[fs.FileSystem, str], None]
+) -> None:
+    s3.put_object(Bucket="crowds", Key="training/run/state", Body=bytes(1000))
+    refusing.refused = lambda asked, path: asked == method
+    filesystem, root = ray_train.open_filesystem(STORAGE)
+    with pytest.raises(OSError, match=r"ACCESS_DENIED") as error:
+        access(filesystem, f"{root}/run/state")
+    text = ray_train.explain_failure(error.value, STORAGE)
+    assert text is not None
+    assert text.startswith(f"DOTFIELD_STORAGE={STORAGE}: ")
+    assert "\n" not in text
+    assert 1 <= refusing.refusals <= 10
+
+
+@pytest.mark.slow
+def test_a_training_goes_on_after_a_refusal_and_after_its_last_checkpoint_was_damaged(
+    refusing: Proxy, s3, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bit for bit. Every upload is refused once the third epoch is done."""
+    monkeypatch.setattr(ray_train, "FAILURES", 1)
+    made, plan = crowds.write(tmp_path, SIZES, SPLITS), crowds.plan(epochs=5)
+    with ray_train.cluster():
+
+        def refuse(done: float, record: dict | None) -> None:
+            if record and record["epoch"] == 3:
+                refusing.refused = lambda method, path: method in ("PUT", "POST")
+
+        with pytest.raises(UserError, match=rf"^DOTFIELD_STORAGE={STORAGE}: .*the same command again"):
+            trained(plan, made, STORAGE, refuse)
+        refusing.refused = lambda method, path: False
+        last = max(states(s3))
+        body = bytearray(s3.get_object(Bucket="crowds", Key=last)["Body"].read())
+        body[len(body) // 2] ^= 1
+        s3.put_object(Bucket="crowds", Key=last, Body=bytes(body))
+        heard: list[float] = []
+        whole = trained(plan, made, STORAGE, lambda done, record: heard.append(record["epoch"]) if record else None)
+    assert f"passed over, for the one before it: {last.removesuffix(f'/{STATE}')}" in caplog.text.replace("crowds/", "")
+    assert heard[0] > 1
+    assert_same(whole, plain(plan, made))
+
+
+def states(client: Any) -> list[str]:
+    found = client.list_objects_v2(Bucket="crowds", Prefix="training/run/checkpoint_").get("Contents", [])
+    return [item["Key"] for item in found if item["Key"].endswith(f"/{STATE}")]
