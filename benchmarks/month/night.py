@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 import yaml
-from components.gate.judge import judge
-from components.gate.policy import read_policy
-from components.gate.verdict import Verdict
 
 from benchmarks.month.cameras import NIGHTS, Picture, arrive, audit, write_set
 from components.config.load import load_options, load_study
 from components.config.retrain import Retrain
 from components.errors import UserError
+from components.gate.judge import judge
+from components.gate.policy import Policy
+from components.gate.verdict import Verdict
 from components.inbox.held_out import HeldOut
 from components.inbox.ingest import ingest
 from components.inbox.raw_set import open_raw_set
@@ -91,7 +91,7 @@ def run_night(night: int) -> None:
     candidate = train(night, current, COUNTERS / f"candidate-{night:02d}.safetensors")
     blind = train_blindly(night, candidate, current)
     print("gate", flush=True)
-    verdict = judge(candidate, current, read_policy(GATE), registry)
+    verdict = judge(candidate, current, load_options(Policy, GATE), registry)
     decide(night, registry, candidate, verdict)
     print("audit", flush=True)
     deployed = registry.current()
@@ -113,7 +113,7 @@ def run_night(night: int) -> None:
 
 def take_pictures() -> int:
     """Ingest what arrived; the number of new or corrected pictures."""
-    settings, policy = load_options(Retrain, RETRAIN), read_policy(GATE)
+    settings, policy = load_options(Retrain, RETRAIN), load_options(Policy, GATE)
     assert policy.held_out is not None
     sources = [(policy.held_out.source, policy.held_out.half)]
     raw, paths = open_raw_set(settings)
