@@ -1,0 +1,1 @@
+"""A simulated month of nightly retraining: `python -m benchmarks.month`."""
