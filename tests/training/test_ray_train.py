@@ -140,6 +140,7 @@ def test_a_run_goes_on_after_its_driver_was_ended(made, tmp_path) -> None:
                 if heard[-1] == last:
                     end(driver.pid, how)
                     break
+            driver.wait()  # before its output is closed: it may say more
         assert driver.returncode == code
     said = errors.read_text().splitlines()
     assert "train: stopped; the same command goes on from here" in said
