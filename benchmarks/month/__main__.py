@@ -102,8 +102,8 @@ def draw(record: list[dict[str, Any]], target: Path) -> None:
             words = {"label": "bad labels"} if place == 0 else {}
             axes.axvspan(night - 0.5, night + 0.5, color="#f3d9c6", linewidth=0, **words)
         for night, word in [(FROM, "new camera"), *((night, "killed") for night in KILLED)]:
-            axes.axvline(night, color=style.GREY, linewidth=0.8, linestyle=":")
-            axes.text(night + 0.15, top, word, va="top", color=style.GREY, fontsize=8)
+            axes.axvline(night, color=style.LIGHT.axes, linewidth=0.8, linestyle=":")
+            axes.text(night + 0.15, top, word, va="top", color=style.LIGHT.axes, fontsize=8)
         axes.set(xlabel="night", ylabel="MAE on this night's pictures (people)", xlim=(0.5, len(days) + 0.5))
         axes.set_ylim(0, top)
         axes.legend(loc="upper left", bbox_to_anchor=(0, -0.14), ncols=5)
