@@ -52,7 +52,7 @@ TYPED_ELSEWHERE = {  # they need runs, or a machine
     "export": "tests/export/test_command.py",
     "inbox": "tests/inbox/test_command.py",
     "remote": "tests/workspace/test_remote.py",
-    **dict.fromkeys(("deploy", "rollback", "gate"), "tests/test_deploying.py"),
+    **dict.fromkeys(("deploy", "rollback", "gate"), "tests/gate/test_deploying.py"),
 }
 NO_JSON = {"completion"}  # it prints a shell's script
 

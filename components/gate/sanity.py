@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 from PIL import Image
@@ -42,7 +43,7 @@ def _measure(predictor: Predictor, images: Sequence[np.ndarray], maps: Sequence[
         "negative": sum(float(np.maximum(-density, 0).sum()) for density in maps) / people,
         "tiles": change(lambda image: _tiles(predictor, image)),
         "flip": change(lambda image: predictor.count(np.ascontiguousarray(image[:, ::-1]))),
-        "resize": max(change(lambda image, by=by: predictor.count(_resized(image, by))) for by in SCALES),  # type: ignore[misc]
+        "resize": max(change(partial(_count_resized, predictor, scale)) for scale in SCALES),
         "frames": change(lambda image: predictor.count(_noisy(image))),
     }
 
@@ -70,9 +71,9 @@ def _tiles(predictor: Predictor, image: np.ndarray) -> float:
     return sum(predictor.count(np.ascontiguousarray(quarter)) for quarter in quarters if quarter.size)
 
 
-def _resized(image: np.ndarray, scale: float) -> np.ndarray:
-    size = tuple(max(1, round(scale * side)) for side in image.shape[1::-1])
-    return np.asarray(Image.fromarray(image).resize((size[0], size[1]), Image.Resampling.BILINEAR))
+def _count_resized(predictor: Predictor, scale: float, image: np.ndarray) -> float:
+    width, height = (max(1, round(scale * side)) for side in image.shape[1::-1])
+    return predictor.count(np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)))
 
 
 def _noisy(image: np.ndarray) -> np.ndarray:

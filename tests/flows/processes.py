@@ -37,7 +37,7 @@ def repository(folder: Path, stages: dict) -> Path:
     return folder
 
 
-class running:  # noqa: N801 - reads as a statement
+class Running:
     """A process in a session of its own, ended with all of its group; what it says is in the file `log`."""
 
     def __init__(self, words: list[str], folder: Path, environment: dict[str, str]) -> None:

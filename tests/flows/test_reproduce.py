@@ -16,7 +16,7 @@ import pytest
 from flows import dvc
 from tests import stand_in
 from tests.conftest import ROOT
-from tests.flows.processes import PUBLISHED, SLEEPING, TABLE, TWO_STAGES, free_port, repository, running, stage, until
+from tests.flows.processes import PUBLISHED, SLEEPING, TABLE, TWO_STAGES, Running, free_port, repository, stage, until
 
 pytestmark = pytest.mark.slow
 
@@ -37,7 +37,7 @@ def served(serverless: dict[str, str]) -> Iterator[dict[str, str]]:
     home = Path(serverless["PREFECT_HOME"]) / "served"
     environment = serverless | {"PREFECT_HOME": str(home), "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
     home.mkdir()
-    with running(["prefect", "server", "start", "--port", str(port)], home, environment):
+    with Running(["prefect", "server", "start", "--port", str(port)], home, environment):
         until(lambda: httpx.get(f"{environment['PREFECT_API_URL']}/health").status_code == 200)
         yield environment
 
@@ -115,7 +115,7 @@ def test_a_signal_ends_every_process_of_the_flow(
     number: int, where: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     folder = repository(tmp_path, SLEEPING | {"next": stage("touch next", out="next")})
-    with running([*FLOW], folder, request.getfixturevalue(where)) as flow:
+    with Running([*FLOW], folder, request.getfixturevalue(where)) as flow:
         stand_in.pid(folder / "pid")
         processes = psutil.Process(flow.pid).children(recursive=True)
         assert len(processes) >= (3 if where == "served" else 4), "DVC, a shell, sleep, and the temporary server"

@@ -21,7 +21,7 @@ from components.workspace.layout import SERVER_AUTH
 from flows import serve
 from tests import stand_in
 from tests.conftest import ROOT
-from tests.flows.processes import SLEEPING, TABLE, TWO_STAGES, free_port, repository, running, until
+from tests.flows.processes import SLEEPING, TABLE, TWO_STAGES, Running, free_port, repository, until
 
 SERVE = (sys.executable, "-m", "flows.serve")
 
@@ -40,7 +40,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     shutil.copy(ROOT / "components/stages/publish.py", folder / "components/stages")  # a flow imports from it
     environment = {name: value for name, value in stand_in.ENVIRONMENT.items() if not name.startswith("PREFECT_")}
     environment |= {"PYTHONPATH": f".{os.pathsep}{ROOT}", "NO_COLOR": "1"}
-    with running([*SERVE, "--port", str(port)], folder, environment) as process:
+    with Running([*SERVE, "--port", str(port)], folder, environment) as process:
         until(lambda: "Ctrl-C ends it" in (folder / "log").read_text() or process.poll() is not None, 300)
         assert process.poll() is None, (folder / "log").read_text()
         auth = tuple((folder / SERVER_AUTH).read_text().strip().split(":"))

@@ -45,7 +45,7 @@ def test_every_option_is_described() -> None:
 
 
 def check(tier: str, verdict: str, id: str = "x") -> Check:
-    return Check(id, tier, verdict, None, None, "")  # type: ignore[arg-type]
+    return Check(id, tier, verdict, None, None, "")
 
 
 @pytest.mark.parametrize(

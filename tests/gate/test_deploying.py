@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from components.runs.registry import Registry
-from tests.gate.conftest import constant, photograph, untrained  # noqa: F401 (fixtures)
+from tests.gate.conftest import photograph
 from tests.runs.test_predictor import saved
 
 
@@ -63,7 +63,7 @@ def test_a_run_is_deployed_counts_and_is_rolled_back(project: Path, typed) -> No
     assert lines[-1].endswith("it was worse")
 
 
-def test_the_gate_says_with_its_exit_code_and_deploys_nothing(project: Path, typed, constant) -> None:  # noqa: F811
+def test_the_gate_says_with_its_exit_code_and_deploys_nothing(project: Path, typed, constant) -> None:
     photograph(project / "held-out", {f"c{number}": (10, 12) for number in range(6)})
     (project / "gate.yaml").write_text(
         "held_out: {source: {kind: points, root: held-out, annotations: held-out/dots.csv}, camera: '^([^/]+)/'}\n"
