@@ -13,7 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from components.config.load import load_options
+from components.config.load import load_options, load_study
+from components.config.load import settings as study_settings
 from components.config.retrain import Retrain
 from components.export.export import export
 from components.gate.judge import judge
@@ -62,12 +63,20 @@ class Night:
 
     @property
     def key(self) -> str:
-        """What a decision is about: the accepted pictures, and what is asked of them; "" before the first picture."""
+        """What a decision is about: the accepted pictures, how the experiment learns from them, and what is asked of
+        its counter; "" before the first picture."""
         if not self.raw.accepted.exists():
             return ""
         files = (self.raw.accepted, self.file, self.settings.gate)
-        hashes = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
-        return hashlib.sha256(" ".join(hashes).encode()).hexdigest()[:20]
+        parts = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+        parts.append(json.dumps(self._experiment(), sort_keys=True))
+        return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:20]
+
+    def _experiment(self) -> list[dict[str, Any]]:
+        """All that changes the experiment's numbers, of the study as it is now."""
+        families, name = study_settings(load_study(self.layout.params)), self.settings.experiment
+        experiment = families["experiments"][name]
+        return [experiment, families["datasets"][experiment["dataset"]], families["maps"][experiment["annotation"]]]
 
 
 def open_night(file: Path) -> Night:

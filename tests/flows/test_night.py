@@ -77,6 +77,23 @@ def test_a_night_without_a_picture_is_done_before_it_begins(tonight: Night) -> N
     assert night.is_done(tonight)
 
 
+def test_a_changed_experiment_is_a_new_question_and_a_new_title_is_none(tonight: Night) -> None:
+    night.finish(tonight)
+    file = tonight.layout.params
+    study = yaml.safe_load(file.read_text())
+    study["experiments"]["fixed"]["title"] = "Another title"
+    study["experiments"]["other"] = study["experiments"]["fixed"] | {"title": "Beside it"}
+    file.write_text(yaml.safe_dump(study))
+    assert night.is_done(tonight)
+    for part in (
+        {"experiments": study["experiments"] | {"fixed": study["experiments"]["fixed"] | {"training": {"epochs": 7}}}},
+        {"maps": {"near": {"dataset": "yard", "kernel": {"kind": "fixed", "sigma": 5}}}},
+        {"datasets": {"yard": study["datasets"]["yard"] | {"longest_side": 48}}},
+    ):
+        file.write_text(yaml.safe_dump(study | part))
+        assert not night.is_done(tonight)
+
+
 def test_a_night_is_done_until_pictures_or_questions_change(tonight: Night) -> None:
     night.finish(tonight)
     assert night.is_done(tonight)
