@@ -6,8 +6,6 @@ On a disk: a temporary file, flushed and renamed, under a lock. On S3: puts with
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlparse
@@ -16,6 +14,7 @@ from urllib.request import url2pathname
 from filelock import FileLock, Timeout
 
 from components.errors import UserError
+from components.workspace.atomic import write_atomically
 from components.workspace.layout import RegistryNames
 from components.workspace.lock import WAIT
 
@@ -86,24 +85,7 @@ class Folder:
         return True
 
     def replace(self, name: str, contents: bytes) -> None:
-        """Nothing of a file is seen under its name before all of it is on the disk; nor is its name lost after."""
-        target = self.root / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".", delete=False) as partial:
-            try:
-                partial.write(contents)
-                partial.flush()
-                os.fsync(partial.fileno())
-                os.fchmod(partial.fileno(), 0o644)
-                Path(partial.name).replace(target)
-            except BaseException:
-                Path(partial.name).unlink(missing_ok=True)
-                raise
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        write_atomically(self.root / name, contents)
 
     def local_file(self, name: str) -> Path | None:
         return self.root / name

@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 from components.config.load import load_study
 from components.config.study import Study
 from components.errors import UserError
+from components.workspace.atomic import write_atomically
 from components.workspace.layout import Layout
 
 
@@ -57,13 +58,6 @@ def set_keys(text: str, experiment: str, values: dict[str, Any], start: dict[str
     return written.getvalue()
 
 
-def write_atomically(file: Path, text: str) -> None:
-    """Replace a file's text at once: a full disk or a crash leaves the old one."""
-    new = file.with_name(f".{file.name}.new")
-    new.write_text(text)
-    new.replace(file)
-
-
 def _read(layout: Layout, search: str) -> tuple[Study, dict[str, Any]]:
     study, paths = load_study(layout.params), layout.search(search)
     if search not in study.searches:
@@ -77,11 +71,11 @@ def _read(layout: Layout, search: str) -> tuple[Study, dict[str, Any]]:
 def _write(layout: Layout, before: Study, experiment: str, text: str) -> None:
     """Raises UserError, and leaves the file as it was, where more than this experiment would change."""
     old = layout.params.read_text()
-    write_atomically(layout.params, text)
+    write_atomically(layout.params, text.encode())
     try:
         _check_unchanged(before, load_study(layout.params), experiment, layout.params)
     except UserError:
-        write_atomically(layout.params, old)
+        write_atomically(layout.params, old.encode())
         raise
 
 

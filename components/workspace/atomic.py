@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,26 @@ PARTIAL = ".partial"  # ends the names of files that are being written; they are
 
 
 def write_atomically(path: Path, contents: bytes) -> None:
-    """Write a file beside its place and move it there, in folders that are made where they are missing."""
+    """Write a file beside its place and move it there, in folders that are made where they are missing.
+
+    Nothing of it is seen under its name before all of it is on the disk; nor is its name lost after."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}{PARTIAL}")
-    with partial.open("wb") as file:
-        file.write(contents)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL, delete=False) as partial:
+        try:
+            partial.write(contents)
+            partial.flush()
+            os.fchmod(partial.fileno(), mode)
+            os.fsync(partial.fileno())
+            Path(partial.name).replace(path)
+        except BaseException:
+            Path(partial.name).unlink(missing_ok=True)
+            raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def write_lines(path: Path, records: Iterable[dict[str, Any]]) -> None:
