@@ -20,7 +20,9 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
 from components.errors import UserError
+from components.workspace import dvc_yaml
 from components.workspace.dvc_output import is_from_dvc, is_hint
+from components.workspace.layout import Layout
 from components.workspace.processes import end_tree, guard, python_environment, wait_or_end
 
 LAST_LINES = 30  # of a failed stage's output, kept for the error
@@ -52,12 +54,15 @@ def stages(pipeline: Path) -> list[Stage]:
     ]
 
 
-def needed(stages: list[Stage], *addresses: str) -> list[Stage]:
-    """The stages with these addresses and all that they depend on, in their order."""
-    wanted = {*addresses}
-    for stage in reversed(stages):
+def needed(layout: Layout, *names: str) -> list[Stage]:
+    """The stages of a study with these names, such as `train@fixed`, and all that they depend on, in their order.
+
+    Raises UserError: see `stages`."""
+    every = stages(dvc_yaml.write(layout))
+    wanted = {stage.address for stage in every if stage.name in names}
+    for stage in reversed(every):
         wanted |= {*stage.after} if stage.address in wanted else set()
-    return [stage for stage in stages if stage.address in wanted]
+    return [stage for stage in every if stage.address in wanted]
 
 
 def run(words: Sequence[str], log: Callable[[str], None]) -> None:

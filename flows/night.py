@@ -17,6 +17,7 @@ from components.config.load import load_options, load_study
 from components.config.load import settings as study_settings
 from components.config.retrain import Retrain
 from components.export.export import export
+from components.gate.decide import decide
 from components.gate.judge import judge
 from components.gate.policy import Policy
 from components.gate.verdict import Verdict
@@ -30,7 +31,6 @@ from components.publish import history
 from components.runs.folder import read_record
 from components.runs.registry import Entry, Registry, registry_address
 from components.stages.publish import preview
-from components.workspace import dvc_yaml
 from components.workspace.atomic import write_atomically, write_lines
 from components.workspace.layout import InboxPaths, Layout
 from flows import dvc, versions
@@ -123,10 +123,7 @@ def version(night: Night, checked: Checked, log: Log) -> dict[str, Any]:
 
 def stages(night: Night) -> list[dvc.Stage]:
     """The stages that the experiment's counter needs, its evaluation too, in their order."""
-    pipeline = dvc_yaml.write(night.layout)
-    start = "" if pipeline.parent == Path() else f"{pipeline}:"
-    wanted = [f"{start}{stage}@{night.settings.experiment}" for stage in ("train", "evaluate")]
-    return dvc.needed(dvc.stages(pipeline), *wanted)
+    return dvc.needed(night.layout, *(f"{stage}@{night.settings.experiment}" for stage in ("train", "evaluate")))
 
 
 def keep_results(night: Night, done: list[dvc.Stage], data: dict[str, Any], log: Log) -> dict[str, Any]:
@@ -167,23 +164,16 @@ def decided(night: Night) -> Entry | None:
     return next((entry for entry in entries if entry.decision.get("night") == night.key), None)
 
 
-def decide(night: Night, outcome: str, reason: str, facts: dict[str, Any]) -> Entry:
-    """Write down a decision that deploys nothing."""
+def refuse(night: Night, reason: str, facts: dict[str, Any]) -> Entry:
+    """Write down that nothing was deployed, before the gate was asked."""
     used = night.registry.current()
     before = used.counter if used else None
-    return night.registry.record({"night": night.key, "outcome": outcome, "reason": reason, "before": before, **facts})
+    return night.registry.record({"night": night.key, "outcome": NO_GO, "reason": reason, "before": before, **facts})
 
 
 def deploy(night: Night, verdict: Verdict, facts: dict[str, Any], file: Path) -> Entry:
-    """Put the candidate in `file` in use if the gate says GO, and write its answer to the ledger in any case.
-
-    Raises UserError: another counter is in use than the one that the gate compared it with."""
-    facts = {"gate": verdict.as_json(), "candidate": verdict.candidate, **facts}
-    reason = "; ".join(verdict.reasons()) or "every check that counts passed"
-    if verdict.outcome != GO:
-        return decide(night, verdict.outcome, reason, facts)
-    decision = {"night": night.key, "outcome": GO, "reason": reason, "before": verdict.current, **facts}
-    return night.registry.deploy(night.registry.add(file, night.paths.card.read_text()), decision, verdict.current)
+    """Do what the gate says with the candidate in `file`. Raises UserError: see `decide`."""
+    return decide(verdict, night.registry, file, night.paths.card, {"night": night.key, **facts})
 
 
 def publish(night: Night) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from prefect import Flow, flow, get_run_logger, runtime, task
+from prefect import Flow, flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import FlowRun, State
@@ -28,7 +28,7 @@ from components.workspace.layout import RETRAIN
 from components.workspace.lock import exclusive_lock
 from components.workspace.processes import exit_on_sigterm
 from flows import dvc, night
-from flows.naming import run_name
+from flows.naming import prefect_run, run_name
 from flows.night import Night
 from flows.notify import tell
 from flows.reproduce import run_stages, show_tables, start_server
@@ -87,7 +87,7 @@ def decide(tonight: Night, ingested: Ingested) -> Entry:
     checked = check(tonight, ingested)
     if checked.failed:
         reason = "; ".join(each.words for each in checked.failed)
-        return night.decide(tonight, night.NO_GO, f"the data: {reason}", facts)
+        return night.refuse(tonight, f"the data: {reason}", facts)
     facts["data"] = data = version(tonight, checked)
     stages = night.stages(tonight)
     reproduce(stages)
@@ -95,7 +95,7 @@ def decide(tonight: Night, ingested: Ingested) -> Entry:
     try:
         file = night.candidate(tonight)
     except UserError as error:
-        return night.decide(tonight, night.NO_GO, f"the candidate: {error}", facts)
+        return night.refuse(tonight, f"the candidate: {error}", facts)
     return deploy(tonight, gate(tonight, file), facts, file)
 
 
@@ -146,11 +146,6 @@ def publish(tonight: Night) -> None:
 @fetching_step
 def notify(tonight: Night, entry: Entry) -> None:
     night.notify(tonight, entry)
-
-
-def prefect_run() -> dict[str, str]:
-    """By which the run is found in Prefect."""
-    return {"run": str(runtime.flow_run.id), "name": str(runtime.flow_run.name)}
 
 
 @click.command()

@@ -9,10 +9,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import click
-from prefect import flow, runtime, task
+from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
@@ -24,9 +23,9 @@ from components.config.options import Name
 from components.data import availability
 from components.errors import UserError
 from components.export.export import export
+from components.gate.decide import decide as carry_out
 from components.gate.judge import judge
 from components.gate.policy import Policy
-from components.gate.verdict import Verdict
 from components.publish import study_tables, tables
 from components.runs.folder import read_record
 from components.runs.registry import Entry, Registry, registry_address
@@ -35,7 +34,7 @@ from components.workspace.apply_search import add_searched
 from components.workspace.layout import DEMO, GATE, Layout
 from components.workspace.processes import exit_on_sigterm
 from flows import dvc
-from flows.naming import run_name
+from flows.naming import prefect_run, run_name
 from flows.reproduce import run_stages, start_server
 
 
@@ -52,21 +51,15 @@ def search(study: Name = DEMO, search: Name = "refined", gate: bool = True, para
     layout = Layout(study)
     try:
         availability.require(dvc_yaml.load(layout), str(layout.params))
-        if failed := run_stages(needed(layout, f"search@{search}"), parallel):
+        if failed := run_stages(dvc.needed(layout, f"search@{search}"), parallel):
             return failed
         show_trials(layout, search)
         candidate = add_searched(layout, search)
-        if failed := run_stages(needed(layout, f"train@{candidate}", f"evaluate@{candidate}"), parallel):
+        if failed := run_stages(dvc.needed(layout, f"train@{candidate}", f"evaluate@{candidate}"), parallel):
             return failed
         return Completed(message=ask_gate(layout, candidate)) if gate else None
     except UserError as error:
         return Failed(message=str(error))
-
-
-def needed(layout: Layout, *names: str) -> list[dvc.Stage]:
-    """The stages with these names, such as `train@fixed`, and all that they depend on."""
-    stages = dvc.stages(dvc_yaml.write(layout))
-    return dvc.needed(stages, *(stage.address for stage in stages if stage.name in names))
 
 
 def show_trials(layout: Layout, search: str) -> None:
@@ -97,30 +90,12 @@ def decide(layout: Layout, candidate: str, registry: Registry) -> Entry:
     before = used.counter if used else None
     if earlier := _decided(registry, fingerprint, before):
         return earlier
-    about = {"search": f"{layout.study}/{candidate}", "ray": fingerprint, "prefect": _prefect_run(), "before": before}
+    facts = {"search": f"{layout.study}/{candidate}", "ray": fingerprint, "prefect": prefect_run()}
     with TemporaryDirectory() as folder:
         file = Path(folder) / "counter.safetensors"
         export(run.folder, file)
         verdict = judge(file, registry.weights(before) if before else None, load_options(Policy, GATE), registry)
-        decision = about | _summary(verdict)
-        if verdict.outcome != "GO":
-            return registry.record(decision)
-        return registry.deploy(registry.add(file, file.with_name(f"{file.name}.md").read_text()), decision, before)
-
-
-def _summary(verdict: Verdict) -> dict[str, Any]:
-    reason = "; ".join(verdict.reasons()) or "every check that counts passed"
-    return {
-        "outcome": verdict.outcome,
-        "reason": reason,
-        "candidate": verdict.candidate,
-        "gate": verdict.as_json(),
-    }
-
-
-def _prefect_run() -> dict[str, str]:
-    """By which the run is found in Prefect."""
-    return {"run": str(runtime.flow_run.id), "name": str(runtime.flow_run.name)}
+        return carry_out(verdict, registry, file, file.with_name(f"{file.name}.md"), facts)
 
 
 def _decided(registry: Registry, fingerprint: str | None, used: str | None) -> Entry | None:

@@ -17,9 +17,9 @@ from benchmarks.month.cameras import NIGHTS, Picture, arrive, audit, write_set
 from components.config.load import load_options, load_study
 from components.config.retrain import Retrain
 from components.errors import UserError
+from components.gate.decide import decide
 from components.gate.judge import judge
 from components.gate.policy import Policy
-from components.gate.verdict import Verdict
 from components.inbox.held_out import HeldOut
 from components.inbox.ingest import ingest
 from components.inbox.raw_set import open_raw_set
@@ -92,7 +92,9 @@ def run_night(night: int) -> None:
     blind = train_blindly(night, candidate, current)
     print("gate", flush=True)
     verdict = judge(candidate, current, load_options(Policy, GATE), registry)
-    decide(night, registry, candidate, verdict)
+    card = candidate.with_suffix(".md")
+    card.touch()
+    decide(verdict, registry, candidate, card, {"night": night})
     print("audit", flush=True)
     deployed = registry.current()
     if deployed is None:
@@ -152,15 +154,6 @@ def train_blindly(night: int, candidate: Path, current: Path | None) -> Path:
     if current is None or _blind(night - 1).read_bytes() == current.read_bytes():
         shutil.copy(candidate, target)
     return train(night, _blind(night - 1), target)
-
-
-def decide(night: int, registry: Registry, candidate: Path, verdict: Verdict) -> None:
-    """Deploy the candidate, or write down why not."""
-    decision = {"night": night, "outcome": verdict.outcome, "reasons": verdict.reasons()}
-    if verdict.outcome == "GO":
-        registry.deploy(registry.add(candidate, card=""), decision, verdict.current)
-    else:
-        registry.record(decision)
 
 
 def _blind(night: int) -> Path:

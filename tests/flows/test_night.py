@@ -166,7 +166,7 @@ def changed(file: Path, change: Callable[[torch.Tensor], torch.Tensor]) -> Path:
 
 
 def test_each_address_is_told_once(tonight: Night, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
-    entry = night.decide(tonight, "NO-GO", "worse by 2", FACTS)
+    entry = night.refuse(tonight, "worse by 2", FACTS)
     with Sink() as first, Sink() as second:
         monkeypatch.setenv(ADDRESSES, f"{first.address} json://127.0.0.1:9/secret-token {second.address}")
         for _ in range(2):
@@ -260,7 +260,7 @@ def test_where_s3_refuses_to_deploy_the_next_night_does(
 def test_the_page_names_every_run_and_version(tonight: Night, go: Verdict) -> None:
     data = {"data": {"version": "abcdef0123456789.dir", "images": 3, "new": 3}, "ray": "fingerprint-1"}
     night.deploy(tonight, go, FACTS | data, tonight.paths.candidate)
-    night.decide(tonight, "NO-GO", "the data: <many> refused", FACTS)
+    night.refuse(tonight, "the data: <many> refused", FACTS)
     page = Layout("yard").preview.history
     write_page(tonight.registry.history(), tonight.registry.address, page)
     text = page.read_text()
@@ -275,7 +275,7 @@ def test_before_anything_was_trained_there_is_a_page_too(tonight: Night) -> None
     ingested = Ingested(refused={f"odd-{number}.png": "is no image" for number in range(10)})
     checked = night.check(tonight, ingested)
     assert [each.id for each in checked.failed] == ["refused"]
-    night.decide(tonight, "NO-GO", checked.failed[0].words, FACTS)
+    night.refuse(tonight, checked.failed[0].words, FACTS)
     night.publish(tonight)
     assert "10 of 10 new objects were refused" in tonight.layout.preview.history.read_text()
     assert tonight.layout.preview.report.exists()
