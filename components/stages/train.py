@@ -18,6 +18,7 @@ from components.training.assemble import TrainingData, load_run, open_data
 from components.training.fit import State
 from components.training.loggers import open_loggers
 from components.training.progress import EpochProgress, describe_training
+from components.training.ray_cluster import cluster
 from components.workspace.layout import Layout, RunPaths
 from components.workspace.lock import exclusive_lock, storage
 from components.workspace.processes import run_stage
@@ -33,7 +34,7 @@ def train(layout: Layout, name: str) -> None:
     prepared, maps = layout.prepared(experiment.dataset), layout.maps(experiment.annotation)
     data, data_hash = open_data(prepared.folder, maps), data_sha256(prepared, maps)
     fingerprints = {seed: fingerprint("train", plan, {"seed": seed}, data_hash) for seed, plan in plans.items()}
-    with ray_train.cluster():
+    with cluster():
         for seed, plan in plans.items():
             run = fingerprints[seed]
             state, started_from = train_run(layout.run(name, seed), plan, seed, data, run)

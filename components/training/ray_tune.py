@@ -33,11 +33,13 @@ from components.errors import UserError
 from components.training.assemble import TrainingData, assemble, load_start, open_data, samples
 from components.training.checkpoints import newest_state, write_state
 from components.training.fit import DivergedError, Record, State, fit
-from components.training.ray_train import cluster, open_filesystem, share_of_cpus
+from components.training.ray_cluster import cluster, share_of_cpus
+from components.training.ray_train import open_filesystem
 from components.workspace.layout import SearchPaths
 
 HISTORY = "history.json"  # in a trial's checkpoint: the (epoch, val_mae) so far
 FAILURES = 3  # times that a trial may lose its worker
+BEST = "best_val_mae"  # the smallest so far
 MEASURED = ("epoch", "val_mae", "val_rmse", "loss")  # what a trial reports of each epoch
 
 log = logging.getLogger(__name__)
@@ -130,15 +132,19 @@ def run_trial(values: dict[str, Any], *, plan: dict[str, Any], options: Search, 
         load_start(model)
 
     def report(record: Record, state: State) -> None:
+        history = [(each["epoch"], each["val_mae"]) for each in state["history"]]
+        best = {BEST: min(val_mae for _, val_mae in history)}
         with tempfile.TemporaryDirectory() as folder:
             write_state({"state": state}, Path(folder))
-            history = [(each["epoch"], each["val_mae"]) for each in state["history"]]
             (Path(folder) / HISTORY).write_text(json.dumps(history))
-            tune.report({key: record[key] for key in MEASURED}, checkpoint=tune.Checkpoint.from_directory(folder))
+            checkpoint = tune.Checkpoint.from_directory(folder)
+            tune.report({key: record[key] for key in MEASURED} | best, checkpoint=checkpoint)
 
     training, validation = samples(mine, options.seed, open_data(folders["prepared"], folders["maps"]), model.stride)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     try:
+        if saved is not None:  # once more: an interrupted search may have lost this report, or what was decided by it
+            report(saved["state"]["history"][-1], saved["state"])
         fit(model, training, validation, mine.training, report=report, state=saved and saved["state"])
     except DivergedError as mistake:  # an exception would be taken for a lost worker, and the trial retried
         tune.report(dict.fromkeys(MEASURED, math.nan) | {"epoch": options.epochs, "error": str(mistake)})
@@ -158,7 +164,8 @@ class _Scheduler(ASHAScheduler):
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         super().on_trial_add(tune_controller, trial)
-        for epoch, val_mae in _reported(trial):
+        history = _reported(trial)
+        for epoch, val_mae in history if trial.is_finished() else history[:-1]:  # the others report their last again
             self._trial_info[trial.trial_id].on_result(trial, epoch, -val_mae)  # it maximises
 
 
@@ -180,8 +187,8 @@ class _TrialLog(tune.Callback):
         self.options, self.title = options, title
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        best = trial.metric_analysis["val_mae"]["min"]
-        self._ended(trial, "failed" if "error" in trial.last_result else f"best val_mae {best:.4g}")
+        last = trial.last_result
+        self._ended(trial, "failed" if "error" in last else f"best val_mae {last[BEST]:.4g}")
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._ended(trial, "failed")
@@ -196,14 +203,13 @@ class _TrialLog(tune.Callback):
 
 def _trial_result(result: tune.Result, options: Search) -> TrialResult:
     number = int(Path(result.path).name.removeprefix("run_trial_").split("_")[1])  # run_trial_<id>_<number>_...
-    history, config = result.metrics_dataframe, result.config or {}
+    last, config = result.metrics or {}, result.config or {}
     values = {key: config[key] for key in options.space}
-    if history is None or history.empty or result.error or "error" in history:
+    if BEST not in last or result.error or "error" in last:
         return TrialResult(number, "failed", 0, math.nan, 0.0, values)
-    epochs = int(history["epoch"].max())
+    epochs = int(last["epoch"])
     status = "completed" if epochs >= options.epochs else "stopped early"
-    seconds = float(history["time_total_s"].max())
-    return TrialResult(number, status, epochs, float(history["val_mae"].min()), seconds, values)
+    return TrialResult(number, status, epochs, float(last[BEST]), float(last["time_total_s"]), values)
 
 
 def write_trials(paths: SearchPaths, experiment: str, trials: list[TrialResult]) -> TrialResult:

@@ -15,17 +15,17 @@ import ray
 from ray.exceptions import AuthenticationError
 
 from components.errors import UserError
-from components.training import ray_train
+from components.training.ray_cluster import cluster
 from tests.conftest import ROOT
 
-START = "from components.training.ray_train import cluster\n"
+START = "from components.training.ray_cluster import cluster\n"
 START += "from components.workspace.processes import call\n"
 START += "def start():\n    with cluster():\n        print('started')\n"
 START += "call('train', start)\n"
 
 HOLD = """
 import time
-from components.training.ray_train import cluster
+from components.training.ray_cluster import cluster
 from components.workspace.processes import call, end_soon_after_signals
 def hold():
     with cluster():
@@ -68,7 +68,7 @@ def test_an_address_at_which_nothing_answers_is_named_at_once(monkeypatch: pytes
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     monkeypatch.setenv("RAY_ADDRESS", address)
-    with pytest.raises(UserError, match=rf"RAY_ADDRESS={address}: nothing answers there"), ray_train.cluster():
+    with pytest.raises(UserError, match=rf"RAY_ADDRESS={address}: nothing answers there"), cluster():
         pass
 
 
@@ -90,7 +90,7 @@ def test_a_cause_has_its_own_remedy(error: Exception, remedy: str, monkeypatch: 
 
     monkeypatch.setattr(ray, "init", fail)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    with pytest.raises(UserError, match=remedy) as caught, ray_train.cluster():
+    with pytest.raises(UserError, match=remedy) as caught, cluster():
         pass
     assert ("less busy" in str(caught.value)) == ("timed out" in str(error))
 

@@ -22,6 +22,7 @@ from components.evaluation.score import score
 from components.training import checkpoints, ray_train
 from components.training.assemble import assemble, open_data, samples
 from components.training.fit import fit
+from components.training.ray_cluster import cluster
 from tests import crowds
 from tests.conftest import ROOT
 
@@ -41,7 +42,7 @@ def made(tmp_path_factory) -> tuple[Path, Path]:
 @pytest.fixture(scope="module")
 def ray_cluster(s3) -> Iterator[None]:
     """One cluster for all tests that need none of their own; its workers know the S3 server."""
-    with ray_train.cluster():
+    with cluster():
         yield
 
 
@@ -102,12 +103,13 @@ import json, sys
 from pathlib import Path
 from components.config.resolve import read_plan
 from components.training import ray_train
+from components.training.ray_cluster import cluster
 from components.training.assemble import open_data
 from components.workspace.processes import call, end_soon_after_signals
 plan, data = read_plan(json.loads(sys.argv[1]), "plan"), open_data(Path(sys.argv[2]), Path(sys.argv[3]))
 show = lambda epochs, record: print(record["epoch"], flush=True) if record else None
 def train():
-    with ray_train.cluster():
+    with cluster():
         ray_train.train(plan, 0, data, storage=sys.argv[4], name="run", on_progress=show)
 end_soon_after_signals("train")
 call("train", train)
@@ -147,7 +149,7 @@ def test_a_run_goes_on_after_its_driver_was_ended(made, tmp_path) -> None:
     assert any(line.startswith("train: Ray lost a process of this training (") for line in said)
     assert not any("Traceback" in line for line in said)
     before, here = [], []
-    with ray_train.cluster():
+    with cluster():
         state = trained(
             plan, made, tmp_path, lambda done, record: here.append(record) if record else None, before.extend
         )

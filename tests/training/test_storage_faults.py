@@ -13,6 +13,7 @@ from pyarrow import fs
 from components.errors import UserError
 from components.training import ray_train
 from components.training.checkpoints import STATE
+from components.training.ray_cluster import cluster
 from tests import crowds
 from tests.faulty_s3 import Proxy, proxy
 from tests.training.test_ray_train import SIZES, SPLITS, assert_same, plain, trained
@@ -64,7 +65,7 @@ def test_a_training_goes_on_after_a_refusal_and_after_its_last_checkpoint_was_da
     """Bit for bit. Every upload is refused once the third epoch is done."""
     monkeypatch.setattr(ray_train, "FAILURES", 1)
     made, plan = crowds.write(tmp_path, SIZES, SPLITS), crowds.plan(epochs=5)
-    with ray_train.cluster():
+    with cluster():
 
         def refuse(done: float, record: dict | None) -> None:
             if record and record["epoch"] == 3:

@@ -36,6 +36,7 @@ CHANGES_NO_NUMBER = {
     "runs.provenance": "what a run's record says of it, and under what name it is resumed",
     "training.checkpoints": "where an interrupted run goes on from",
     "training.loggers": "write curves for other tools",
+    "training.ray_cluster": "starts the processes that train",
     "training.progress": "what is shown meanwhile, and what a record says of it",
     "workspace.dvc_yaml": "writes dvc.yaml",
     "workspace.layout": "where files lie",
