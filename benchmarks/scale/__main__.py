@@ -28,8 +28,8 @@ def main() -> None:
     if options.action == "measure":
         from benchmarks.scale.measure import measure  # starts Ray and needs the weights of a counter
 
-        costs, validations = measure()
-        save(costs, validations, options.costs)
+        for costs, validations in measure():
+            save(costs, validations, options.costs)
         show_costs(costs)
         sys.exit(show_validations(validations))
     costs, validations = load(options.costs)

@@ -42,8 +42,8 @@ from tests import crowds
 IMAGES, VALIDATION, BATCH, WORKERS = 32, 8, 4, 2
 SIZE, CROP = (256, 320), (128, 128)  # pixels, of images and of crops
 STEPS = IMAGES // BATCH  # an epoch
-SHORT, LONG = 4, 10  # epochs: of the training that is measured, of those that are compared
-KILL_SHORT, KILL_LONG = 1.5, 5.5  # epochs after which a worker is killed
+SHORT, LONG = 4, 8  # epochs: of the training that is measured, of those that are compared
+KILL_SHORT, KILL_LONG = 1.5, 3.5  # epochs after which a worker is killed
 
 
 @dataclass
@@ -84,21 +84,21 @@ class TimedCommunicator(Communicator):
         self.bytes = max(self.bytes, flat.nbytes)
 
 
-def measure() -> tuple[Costs, list[Validation]]:
-    """Costs of this machine, and trainings beside their simulation. What is measured and what it is compared with take
-    turns, since other work on the machine comes and goes."""
+def measure() -> Iterator[tuple[Costs, list[Validation]]]:
+    """Costs of this machine, and the trainings so far beside their simulation: after each of them. What is measured
+    and what it is compared with take turns, since other work on the machine comes and goes."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         made = crowds.write(folder, [SIZE] * (IMAGES + VALIDATION), ["train"] * IMAGES + ["val"] * VALIDATION)
-        bare, short, long = [measure_bare(made)], list[Timeline](), list[Timeline]()
+        bare, long = [measure_bare(made)], list[Timeline]()
         with two_nodes() as ray_start:
-            for number, kill in enumerate((None, KILL_LONG)):
-                short.append(train(made, folder / f"short-{number}", SHORT, KILL_SHORT))
+            short = train(made, folder / "short", SHORT, KILL_SHORT)
+            bare.append(measure_bare(made))
+            for kill in (KILL_LONG, None):
+                long.append(train(made, folder / f"long-{len(long)}", LONG, kill))
                 bare.append(measure_bare(made))
-                long.append(train(made, folder / f"long-{number}", LONG, kill))
-                bare.append(measure_bare(made))
-        costs = collect(bare, short, ray_start, *measure_files(made, folder / "state"))
-    return costs, [compare(costs, run) for run in long]
+                costs = collect(bare, short, ray_start, *measure_files(made, folder / "state"))
+                yield costs, [compare(costs, run) for run in long]
 
 
 def measure_bare(made: tuple[Path, Path]) -> Bare:
@@ -143,6 +143,8 @@ def two_nodes() -> Iterator[float]:
     os.environ |= {
         "RAY_USAGE_STATS_ENABLED": "0",
         "OMP_WAIT_POLICY": "PASSIVE",
+        "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+        "RAY_raylet_start_wait_time_s": "120",
         "RAY_worker_niceness": "0",  # as the processes without Ray; by default 15, which a busy machine starves
     }
     node: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 10**8}
@@ -173,6 +175,10 @@ def train(made: tuple[Path, Path], storage: Path, epochs: int, kill: float | Non
     settings = plan(epochs, WORKERS)
     ray_train.train(settings, 0, open_data(*made), storage=str(storage), name="run", on_progress=on_progress)
     timeline.ended = time.perf_counter() - started
+    show(
+        f"{epochs} epochs",
+        [timeline.killed or 0.0, *(record["seconds"] for _, record in timeline.epochs), timeline.ended],
+    )
     return timeline
 
 
@@ -198,29 +204,22 @@ def measure_files(made: tuple[Path, Path], folder: Path) -> tuple[float, float, 
     return median(write), median(restore), sum(each.stat().st_size for each in target.iterdir())
 
 
-def collect(
-    bare: list[Bare], short: list[Timeline], ray_start: float, write: float, restore: float, size: int
-) -> Costs:
-    """What the short trainings say of all but steps: an epoch's record comes when its checkpoint's files are written,
+def collect(bare: list[Bare], short: Timeline, ray_start: float, write: float, restore: float, size: int) -> Costs:
+    """What the short training says of all but steps: an epoch's record comes when its checkpoint's files are written,
     and holds the seconds of its steps."""
+    assert short.killed is not None
     image = mean(each.image for each in bare)
     validation = validation_seconds(image)
-    starts, checkpoints, restarts, ends = list[float](), list[float](), list[float](), list[float]()
-    for run in short:
-        assert run.killed is not None
-        arrived, first = run.epochs[0]
-        starts.append(arrived - first["seconds"] - validation - write)
-        for (before, _), (now, record) in pairwise(run.epochs):
-            began = now - record["seconds"] - validation
-            if before < run.killed < now:
-                restarts.append(began - write - run.killed)
-            else:
-                checkpoints.append(began - before)
-        ends.append(run.ended - run.epochs[-1][0])
+    arrived, first = short.epochs[0]
+    checkpoints, restart = list[float](), 0.0
+    for (before, _), (now, record) in pairwise(short.epochs):
+        began = now - record["seconds"] - validation
+        if before < short.killed < now:
+            restart = began - write - short.killed
+        else:
+            checkpoints.append(began - before)
     show("step", [each.step for each in bare])
-    show("start", starts)
     show("checkpoint", checkpoints)
-    show("restart", restarts)
     return Costs(
         step=mean(each.step for each in bare),
         all_reduce=mean(each.all_reduce for each in bare),
@@ -231,9 +230,9 @@ def collect(
         checkpoint_bytes=size,
         restore=restore,
         ray_start=ray_start,
-        start=mean(starts),
-        restart=mean(restarts),
-        end=mean(ends) + write - mean(checkpoints),
+        start=arrived - first["seconds"] - validation - write,
+        restart=restart,
+        end=short.ended - short.epochs[-1][0] + write - mean(checkpoints),
         frame_operations=frame_operations(),
     )
 

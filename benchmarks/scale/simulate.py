@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from math import exp, expm1, inf, sqrt
 from typing import Any
@@ -124,7 +125,7 @@ class Run:
                 missing += 1
                 self._abandon_upload()
                 self.environment.process(self.cluster.replace())
-        yield from self._spend("end", self.environment.timeout(training.end))
+        yield from self._spend("end", [self.environment.timeout(training.end)])
         yield self.cluster.free.put(training.nodes)
         return Outcome(self.environment.now - began, training.work, self.failed, dict(self.seconds))
 
@@ -137,46 +138,49 @@ class Run:
 
     def _wait_for_nodes(self, missing: int) -> Events:
         with self.cluster.free.get(missing) as request:
-            yield from self._spend("waiting for a node", request)
+            yield from self._spend("waiting for a node", [request])
 
     def _start(self) -> Events:
         seconds = self.training.restart if self.failed else self.training.start
-        yield from self._spend("starting", self.environment.timeout(seconds))
+        yield from self._spend("starting", [self.environment.timeout(seconds)])
         if self.durable:
             size = self.training.nodes * self.training.checkpoint_bytes
-            yield from self._spend("restoring", self.environment.process(self.cluster.transfer(size)))
-            yield from self._spend("restoring", self.environment.timeout(self.training.restore))
+            yield from self._spend("restoring", self.cluster.transfer(size))
+            yield from self._spend("restoring", [self.environment.timeout(self.training.restore)])
 
     def _train(self) -> Events:
         training, done = self.training, self.durable
         while done < training.steps:
             steps = min(training.every, training.steps - done)
-            yield from self._spend("steps", self.environment.timeout(steps * training.step))
+            yield from self._spend("steps", [self.environment.timeout(steps * training.step)])
             done += steps
-            yield from self._spend("validation", self.environment.timeout(training.validation))
+            if training.validation:
+                yield from self._spend("validation", [self.environment.timeout(training.validation)])
             if self.upload is not None and self.upload.is_alive:
-                yield from self._spend("checkpoints", self.upload)
-            yield from self._spend("checkpoints", self.environment.timeout(training.checkpoint))
-            self.upload = self.environment.process(self._upload(done))
+                yield from self._spend("checkpoints", [self.upload])
+            yield from self._spend("checkpoints", [self.environment.timeout(training.checkpoint)])
             if not training.asynchronous or done == training.steps:
-                yield from self._spend("checkpoints", self.upload)
+                yield from self._spend("checkpoints", self._store(done))
+            else:
+                self.upload = self.environment.process(self._store_beside(done))
 
-    def _upload(self, done: int) -> Events:
-        try:
-            yield from self.cluster.transfer(self.training.checkpoint_bytes)
-            self.durable = done
-        except simpy.Interrupt:
-            return
+    def _store(self, done: int) -> Events:
+        yield from self.cluster.transfer(self.training.checkpoint_bytes)
+        self.durable = done
+
+    def _store_beside(self, done: int) -> Events:
+        with suppress(simpy.Interrupt):
+            yield from self._store(done)
 
     def _abandon_upload(self) -> None:
         if self.upload is not None and self.upload.is_alive:
             self.upload.interrupt()
 
-    def _spend(self, what: str, event: simpy.Event) -> Events:
-        """Wait for an event; the time counts as spent on this also where a failure cuts it off."""
+    def _spend(self, what: str, events: Iterable[simpy.Event]) -> Events:
+        """Wait for events; the time counts as spent on this also where a failure cuts it off."""
         began = self.environment.now
         try:
-            yield event
+            yield from events
         finally:
             self.seconds[what] += self.environment.now - began
 
