@@ -24,7 +24,7 @@ class Costs:
     ray_start: float  # the processes of two nodes
     start: float  # from the call of `train` to the first step: processes, imports, weights
     restart: float  # from the loss of a worker to its successor's first step; it includes a restore
-    frame_operations: float  # forward and backward of one frame of 1024 x 768, counted, not timed
+    frame_operations: float  # of a step on one frame of 1024 x 768, counted, not timed
     end: float  # from the last epoch's end to the return of `train`, its checkpoint included
 
 
