@@ -41,6 +41,7 @@ def test_a_better_counter_is_a_go(root: Path, constant: Constant) -> None:
     assert value(verdict, "mae:better") == pytest.approx(-2, abs=1e-4)
     assert value(verdict, "mae:bound") == pytest.approx(-2, abs=1e-4)  # in every picture: no camera changes it
     assert verdict.metrics["mae"] == pytest.approx(2, abs=1e-4)
+    assert verdict.metrics["mae_bounds"] == pytest.approx([2, 2], abs=1e-4)
     assert verdict.metrics["current_mae"] == pytest.approx(4, abs=1e-4)
     assert (verdict.metrics["images"], verdict.metrics["cameras"]) == (12, 6)
     assert value(verdict, "bias") == pytest.approx(13 / 11 - 1, abs=1e-5)
