@@ -88,7 +88,10 @@ def run_night(tonight: Night) -> State[Any]:
 
 def decide(tonight: Night, ingested: Ingested) -> Entry:
     """From new pictures to a decision. Raises StageError: a stage of the pipeline failed."""
-    facts: dict[str, Any] = {"prefect": prefect_run(), "refused": len(ingested.refused)}
+    facts: dict[str, Any] = {
+        "prefect": prefect_run(),
+        "refused": ingested.undecided_refused,
+    }
     checked = check(tonight, ingested)
     if checked.failed:
         reason = "; ".join(each.words for each in checked.failed)

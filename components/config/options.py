@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
@@ -83,8 +84,9 @@ def _line(where: str, schema: type[BaseModel], detail: Any) -> str:
 def _nested(schema: Any, path: tuple[str | int, ...]) -> Any:
     """The schema of a field, or of a mapping's values, at a path within another schema."""
     for part in path:
-        inside = schema.model_fields[part].annotation if hasattr(schema, "model_fields") else schema
-        schema = inside if hasattr(schema, "model_fields") else get_args(schema)[-1]
+        schema = schema.model_fields[part].annotation if hasattr(schema, "model_fields") else get_args(schema)[-1]
+        if isinstance(schema, UnionType):  # one that may be absent
+            schema = next(each for each in get_args(schema) if each is not type(None))
     return schema
 
 

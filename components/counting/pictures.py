@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import glob
 import io
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -47,7 +48,9 @@ def find_pictures(words: Sequence[str], every: float = 1.0) -> Iterator[Picture]
     there is a frame every so many seconds; all, if `every` is 0. A word that names nothing is a picture that cannot be
     read: the others go on."""
     for word in words:
-        if word == STANDARD_INPUT:
+        if not word:
+            yield unreadable("''", "is the empty name")
+        elif word == STANDARD_INPUT:
             yield Picture("standard input", lambda: decode(sys.stdin.buffer.read(), "standard input"))
         elif word.startswith(S3):
             yield from _objects(word)
@@ -77,7 +80,12 @@ def _files(word: str, every: float) -> Iterator[Picture]:
         if each.suffix.lower() in VIDEOS:
             yield from video_frames(str(each), every)
         else:
-            yield Picture(str(each), partial(_read_file, each))
+            yield Picture(file_name(each), partial(_read_file, each))
+
+
+def file_name(path: Path) -> str:
+    """A path as text; bytes that are no UTF-8 are written as escapes, since tables hold none."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def _images_below(folder: Path) -> list[Path]:

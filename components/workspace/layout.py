@@ -167,6 +167,11 @@ class InboxPaths:
         return self.folder / "waiting.jsonl"
 
     @property
+    def undecided(self) -> Path:
+        """The objects that were taken or refused since the last decision, a line each."""
+        return self.folder / "undecided.jsonl"
+
+    @property
     def version(self) -> Path:
         """The images of the last version of the raw data set that was decided on, a line each."""
         return self.folder / "version.jsonl"

@@ -265,7 +265,7 @@ def test_the_page_names_every_run_and_version(tonight: Night, go: Verdict) -> No
 
 def test_before_anything_was_trained_there_is_a_page_too(tonight: Night) -> None:
     """A first night that its data stopped."""
-    ingested = Ingested(refused={f"odd-{number}.png": "is no image" for number in range(10)})
+    ingested = Ingested(undecided={f"odd-{number}.png": "is no image" for number in range(10)})
     checked = night.check(tonight, ingested)
     assert [each.id for each in checked.failed] == ["refused"]
     night.refuse(tonight, checked.failed[0].words, FACTS)

@@ -158,6 +158,11 @@ def test_held_out_pictures_among_the_training_images_are_a_no_go(tmp_path: Path,
     (check,) = (check for check in verdict.checks if check.id == "leaks")
     assert (verdict.outcome, check.verdict) == ("NO-GO", "fail")
     assert check.words == "2 of 13 training images are held out: t/3.png, t/5.jpg"
+    weights = read_weights(constant(13))
+    weights.metadata["provenance"] = {"manifest_sha256": "of other data"}
+    made_anew = tmp_path / "made-anew.safetensors"
+    write_weights(made_anew, weights.tensors, weights.metadata)
+    assert verdicts(judge(made_anew, None, policy(root, leaks=leaks)))["leaks"] == "missing"
     others = photograph(tmp_path / "others", SIX, seed=9)
     assert judge(constant(13), constant(15), policy(others, leaks=leaks)).outcome == "GO"
 
