@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
-from components.data.decode import read_image
+from components.data.decode import image_suffixes, read_image
 from components.errors import UserError
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ def file_name(path: Path) -> str:
 
 def _images_below(folder: Path) -> list[Path]:
     """Images and videos in a folder and those below it, by name; hidden ones are left out."""
-    suffixes = set(Image.registered_extensions()) | VIDEOS
+    suffixes = image_suffixes() | VIDEOS
     found = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
     return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
 
@@ -109,7 +108,7 @@ def _objects(address: str) -> Iterator[Picture]:
     try:
         # of an object, `find` finds itself
         keys = bucket.glob(address) if glob.has_magic(address) else bucket.find(address)
-        suffixes = set(Image.registered_extensions())
+        suffixes = image_suffixes()
         images = [key for key in keys if Path(key).suffix.lower() in suffixes] if len(keys) > 1 else keys
     except Exception as error:  # whatever botocore and aiohttp raise for an address, a permission or a network
         yield unreadable(address, f"cannot be listed ({_one_line(error)})")
