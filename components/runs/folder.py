@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import csv
 import json
-import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +23,6 @@ from components.workspace.layout import RunPaths
 
 HEADER = "dotfield"  # the key of the header that holds the metadata as JSON
 FORMAT = 1  # of the metadata; a reader refuses a newer one
-NEEDED = ("format", "counter", "loss", "scale", "stride", "preprocessing")  # of the metadata, to count with the weights
 
 COLUMNS = (
     "epoch",
@@ -98,7 +95,7 @@ def read_record(paths: RunPaths) -> dict[str, Any] | None:
     try:
         record: dict[str, Any] = json.loads(paths.record.read_text())
     except ValueError as error:
-        raise _damaged(paths.record, error) from None
+        raise damaged(paths.record, error) from None
     return record
 
 
@@ -114,13 +111,11 @@ def read_weights(file: Path) -> Weights:
     except (SafetensorError, OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno:
             raise  # not to be read, as for want of a permission, which says nothing of its contents
-        raise _damaged(file, error) from None
+        raise damaged(file, error) from None
     if not isinstance(metadata, dict):
         raise UserError(f"{file}: holds no metadata of dotfield, so how to count with it is unknown; train it again")
-    if lacking := [key for key in NEEDED if key not in metadata]:
-        raise _damaged(file, f"its metadata lack {', '.join(lacking)}")
-    if odd := [f"its {name} is {value!r}" for name, value in _numbers(metadata) if not _is_positive(value)]:
-        raise _damaged(file, "; ".join(odd))
+    if not isinstance(metadata.get("format"), int):
+        raise damaged(file, f"its format is {metadata.get('format')!r}")
     if metadata["format"] > FORMAT:
         raise UserError(f"{file}: was written by a newer dotfield (format {metadata['format']}); update this one")
     return Weights(file, metadata, tensors)
@@ -140,18 +135,6 @@ def _write_metrics(path: Path, history: list[dict[str, float]]) -> None:
         writer.writerows(history)
 
 
-def _damaged(file: Path, error: object) -> UserError:
-    return UserError(
-        f"{file}: is damaged or not one of dotfield's ({error}); train the run again, or get the file again"
-    )
-
-
-def _numbers(metadata: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Those by which counts are made."""
-    yield from ((name, metadata[name]) for name in ("format", "scale", "stride"))
-    if (side := metadata["preprocessing"].get("longest_side")) is not None:
-        yield "longest_side", side
-
-
-def _is_positive(value: Any) -> bool:
-    return isinstance(value, int | float) and 0 < value < math.inf
+def damaged(file: Path, why: object) -> UserError:
+    """The mistake of a file of which not all is there."""
+    return UserError(f"{file}: is damaged or not one of dotfield's ({why}); train the run again, or get the file again")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
@@ -16,11 +17,12 @@ from components.config.options import Choice
 from components.crowd import Counter, CountingLoss, cell_count
 from components.data.decode import preprocess, scaled_size
 from components.errors import UserError
-from components.runs.folder import Weights, read_weights
+from components.runs.folder import Weights, damaged, read_weights
 from components.workspace.layout import RunPaths
 
 RELEASED = Path(__file__).parent / "released" / "counter.safetensors"  # of params/shanghaitech-b: see its card
 TILE, MARGIN = 2048, 416  # pixels; whole cells of every stride. The margin covers what a cell of EfficientNet-Lite sees
+NEEDED = ("counter", "loss", "scale", "stride", "preprocessing")  # of the metadata
 LONGEST = 300  # letters of what PyTorch says of weights that do not fit
 WHOLE = TILE + 2 * MARGIN  # pixels: no side of an image that is counted at once is longer
 
@@ -32,6 +34,7 @@ class Predictor:
     to another one, where people would become too small to count."""
 
     def __init__(self, weights: Weights) -> None:
+        _check_metadata(weights)
         self.file, self.metadata = weights.file, weights.metadata
         self.longest_side: int | None = self.metadata["preprocessing"]["longest_side"]
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -131,6 +134,19 @@ def _overlaps(before: int, after: int, stride: int) -> np.ndarray:
     shared = np.minimum(old[1:], new[1:, None]) - np.maximum(old[:-1], new[:-1, None])
     shares: np.ndarray = np.maximum(shared, 0) / np.diff(old)
     return shares
+
+
+def _check_metadata(weights: Weights) -> None:
+    """Raises UserError where the metadata lack what is needed to count, or a number in it is not above 0."""
+    metadata = weights.metadata
+    if lacking := [key for key in NEEDED if key not in metadata]:
+        raise damaged(weights.file, f"its metadata lack {', '.join(lacking)}")
+    numbers = {"scale": metadata["scale"], "stride": metadata["stride"]}
+    if (side := metadata["preprocessing"].get("longest_side")) is not None:
+        numbers["longest_side"] = side
+    for name, value in numbers.items():
+        if not isinstance(value, int | float) or not 0 < value < math.inf:
+            raise damaged(weights.file, f"its {name} is {value!r}")
 
 
 def check_finite(weights: Weights) -> None:
