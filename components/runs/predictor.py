@@ -20,7 +20,7 @@ from components.errors import UserError
 from components.runs.folder import Weights, damaged, read_weights
 from components.workspace.layout import RunPaths
 
-RELEASED = Path(__file__).parent / "released" / "counter.safetensors"  # of params/shanghaitech-b: see its card
+RELEASED = Path(__file__).parent / "released" / "counter.safetensors"  # of params/released: see its card
 TILE, MARGIN = 2048, 416  # pixels; whole cells of every stride. The margin covers what a cell of EfficientNet-Lite sees
 NEEDED = ("counter", "loss", "scale", "stride", "preprocessing")  # of the metadata
 LONGEST = 300  # letters of what PyTorch says of weights that do not fit
