@@ -9,7 +9,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: help demo test serve docs wheel lock clean
+.PHONY: help demo test audit serve docs wheel lock clean
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -23,6 +23,9 @@ test: $(STAMP)  ## lint, format, import ladder, types, and all tests
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2 --dist loadfile
+
+audit: $(STAMP)  ## known vulnerabilities of the pinned packages; fails without an answer for each of them
+	@$(BIN)/python .ci/audit.py
 
 serve: $(STAMP)  ## scheduled runs: a local server, its worker and the deployments of prefect.yaml, until Ctrl-C
 	@$(BIN)/python -m flows.serve

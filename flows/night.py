@@ -186,7 +186,7 @@ def notify(night: Night, entry: Entry) -> None:
     """Tell of a decision, once."""
     outcome, reason = entry.decision["outcome"], entry.decision["reason"]
     title = f"{night.settings.study}: {outcome}"
-    tell(night.settings, "deployed" if outcome == GO else "no-go", night.key, title, reason)
+    tell(night.settings.notify, "deployed" if outcome == GO else "no-go", night.key, title, reason)
 
 
 def finish(night: Night) -> None:

@@ -6,31 +6,32 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from apprise import Apprise
 
-from components.config.retrain import Event, Retrain
+from components.config.retrain import Event
 from components.errors import UserError
-from components.workspace.layout import InboxPaths
+from components.workspace.layout import NOTIFIED
 
 ADDRESSES = "DOTFIELD_NOTIFY"
 
 
-def tell(settings: Retrain, event: Event, about: str, title: str, body: str) -> None:
-    """Tell of an event, each address once, however often this is called. `about` names what it happened to: the run of
-    a flow, or a night's decision.
+def tell(wanted: Collection[Event], event: Event, about: str, title: str, body: str) -> None:
+    """Tell of an event, if it is wanted, each address once, however often this is called. `about` names what it
+    happened to: the run of a flow, or a night's decision.
 
     Raises UserError, which does not repeat the addresses: one did not answer; those that did are not told again."""
-    addresses = os.environ.get(ADDRESSES, "").split() if event in settings.notify else []
-    failed = [address for address in addresses if not _tell_once(settings, event, about, address, title, body)]
+    addresses = os.environ.get(ADDRESSES, "").split() if event in wanted else []
+    failed = [address for address in addresses if not _tell_once(event, about, address, title, body)]
     if failed:
         raise UserError(f"{ADDRESSES}: {len(failed)} of {len(addresses)} addresses could not be told of {event!r}")
 
 
-def _tell_once(settings: Retrain, event: Event, about: str, address: str, title: str, body: str) -> bool:
+def _tell_once(event: Event, about: str, address: str, title: str, body: str) -> bool:
     """Whether the address was told, now or before."""
-    told = InboxPaths(settings.study).notified / _file_name(about, event, address)
+    told = NOTIFIED / _file_name(about, event, address)
     told.parent.mkdir(parents=True, exist_ok=True)
     try:
         told.touch(exist_ok=False)  # of two processes that tell, one does

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 from prefect import Flow, flow, get_run_logger, task
@@ -39,9 +39,14 @@ fetching_step = task(cache_policy=NO_CACHE, persist_result=False, retries=RETRIE
 
 
 def _tell_of_run(event: Event, run: FlowRun, state: State[Any]) -> None:
-    """Tell that a run failed or crashed, once."""
-    settings = load_options(Retrain, Path(run.parameters.get("settings", RETRAIN)))
-    tell(settings, event, str(run.id), f"{settings.study}: retraining {event}", f"{run.name}: {state.message}")
+    """Tell that a run failed or crashed, once; whatever is wanted, where the settings have a mistake."""
+    file = Path(run.parameters.get("settings", RETRAIN))
+    try:
+        settings = load_options(Retrain, file)
+        name, wanted = settings.study, settings.notify
+    except UserError:
+        name, wanted = str(file), get_args(Event)
+    tell(wanted, event, str(run.id), f"{name}: retraining {event}", f"{run.name}: {state.message}")
 
 
 def tell_of_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
@@ -83,7 +88,10 @@ def run_night(tonight: Night) -> State[Any]:
 
 def decide(tonight: Night, ingested: Ingested) -> Entry:
     """From new pictures to a decision. Raises StageError: a stage of the pipeline failed."""
-    facts: dict[str, Any] = {"prefect": prefect_run(), "refused": len(ingested.refused)}
+    facts: dict[str, Any] = {
+        "prefect": prefect_run(),
+        "refused": ingested.undecided_refused,
+    }
     checked = check(tonight, ingested)
     if checked.failed:
         reason = "; ".join(each.words for each in checked.failed)

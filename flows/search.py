@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import click
 from prefect import flow, task
@@ -33,6 +34,7 @@ from components.workspace import dvc_yaml
 from components.workspace.apply_search import add_searched
 from components.workspace.layout import DEMO, GATE, Layout
 from components.workspace.processes import exit_on_sigterm
+from components.workspace.sources import hash_files
 from flows import dvc
 from flows.naming import prefect_run, run_name
 from flows.reproduce import run_stages, start_server
@@ -81,16 +83,17 @@ def ask_gate(layout: Layout, candidate: str) -> str:
 
 def decide(layout: Layout, candidate: str, registry: Registry) -> Entry:
     """Compare an experiment's first run with the counter in use, deploy it if the gate says GO, and write the decision
-    down. One that was made about this run and what is in use now is not made again.
+    down. One that was made about this run, by this policy, and what is in use now is not made again.
 
     Raises UserError: the run does not count, or another counter was put in use meanwhile."""
     run = layout.run(candidate, load_study(layout.params).experiments[candidate].seeds[0])
     fingerprint = (read_record(run) or {}).get("provenance", {}).get("fingerprint")
     used = registry.current()
     before = used.counter if used else None
-    if earlier := _decided(registry, fingerprint, before):
+    about = {"ray": fingerprint, "policy": hash_files([GATE])}
+    if earlier := _decided(registry, about, before):
         return earlier
-    facts = {"search": f"{layout.study}/{candidate}", "ray": fingerprint, "prefect": prefect_run()}
+    facts = {"search": f"{layout.study}/{candidate}", "prefect": prefect_run(), **about}
     with TemporaryDirectory() as folder:
         file = Path(folder) / "counter.safetensors"
         export(run.folder, file)
@@ -98,10 +101,10 @@ def decide(layout: Layout, candidate: str, registry: Registry) -> Entry:
         return carry_out(verdict, registry, file, file.with_name(f"{file.name}.md"), facts)
 
 
-def _decided(registry: Registry, fingerprint: str | None, used: str | None) -> Entry | None:
-    """The decision on the run of this fingerprint after which the counter was in use that is in use now."""
+def _decided(registry: Registry, about: dict[str, Any], used: str | None) -> Entry | None:
+    """The decision on this run by this policy after which the counter was in use that is in use now."""
     for entry in reversed(registry.history()):
-        if entry.decision.get("ray") == fingerprint and (entry.current.counter if entry.current else None) == used:
+        if about.items() <= entry.decision.items() and (entry.current.counter if entry.current else None) == used:
             return entry
     return None
 

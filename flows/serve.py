@@ -46,8 +46,10 @@ def main(port: int, limit: int) -> None:
 
 
 def serve(port: int, limit: int) -> None:
-    """Run until interrupted. Raises UserError: the port is taken, or a part does not start or ends by itself."""
+    """Run until interrupted. Raises UserError: no prefect.yaml, a port that is taken, or a part that ends."""
     check_port(port)
+    if not DEPLOYMENTS.is_file():
+        raise UserError(f"{DEPLOYMENTS}: no such file; give the command in the project's folder")
     environment = server_environment(port, auth_string())
     names = [each["name"] for each in yaml.safe_load(DEPLOYMENTS.read_text())["deployments"]]
     with ExitStack() as running:
@@ -84,11 +86,13 @@ def auth_string() -> str:
             raise UserError(f"{AUTH}: must be USER:PASSWORD")
         return given
     SERVER_AUTH.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not SERVER_AUTH.exists():
+    made = SERVER_AUTH.read_text().strip() if SERVER_AUTH.exists() else ""
+    if not all(made.partition(":")):  # none yet, or cut off when it was written
+        made = f"admin:{secrets.token_urlsafe(18)}"
+        SERVER_AUTH.unlink(missing_ok=True)
         with open(SERVER_AUTH, "x", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
-            file.write(f"admin:{secrets.token_urlsafe(18)}\n")
+            file.write(f"{made}\n")
     SERVER_AUTH.chmod(0o600)
-    made = SERVER_AUTH.read_text().strip()
     click.echo(f"sign in with {made} (kept in {SERVER_AUTH}; {AUTH} sets another)", err=True)
     return made
 

@@ -46,7 +46,7 @@ def test_a_python_without_venv_is_told_what_to_install(tmp_path: Path) -> None:
 
 def test_help_names_every_command() -> None:
     listed = stand_in.command(ROOT, "make", "help").stdout
-    names = ["help", "demo", "test", "serve", "docs", "wheel", "lock", "clean"]
+    names = ["help", "demo", "test", "audit", "serve", "docs", "wheel", "lock", "clean"]
     assert [line.split()[1] for line in listed.splitlines()] == names
 
 

@@ -12,16 +12,19 @@ from benchmarks.scale.simulate import expected_goodput, young_daly
 from components.publish import style
 
 
-def draw_intervals(found: dict[str, tuple[Best, Best]], target: Path) -> None:
+def draw_intervals(found: dict[str, tuple[Best, Best | None]], target: Path) -> None:
     """Goodput against the interval between checkpoints, for both readings of the time between failures."""
     with style.drawing(target, 1, 2, 4.2, 3.4) as (figure, [row]):
         titles = ("3 h between failures of the cluster", "3 h between failures of each node")
         for axes, title, place in zip(row, titles, (0, 1), strict=True):
             for number, (name, pair) in enumerate(list(found.items())[:4]):
-                intervals, goodput = zip(*pair[place].tried, strict=True)
+                best = pair[place]
+                if best is None:
+                    continue
+                intervals, goodput = zip(*best.tried, strict=True)
                 label = name if place == 0 else None
                 axes.plot(intervals, 100 * np.array(goodput), "o-", color=style.colour(number), ms=3.5, label=label)
-                axes.axvline(pair[place].young_daly, color=style.colour(number), linewidth=0.8, linestyle=":")
+                axes.axvline(best.young_daly, color=style.colour(number), linewidth=0.8, linestyle=":")
             axes.axhline(100 * AIM, color=style.LIGHT.axes, linewidth=1, linestyle="--")
             axes.set(title=title, xlabel="seconds of steps between checkpoints", xscale="log")
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")

@@ -115,8 +115,10 @@ def best_interval(made: Training, assumed: Assumptions, mtbf: float, spares: int
     return Best(interval, goodput, usual, tried)
 
 
-def goodputs(costs: Costs, assumed: Assumptions) -> dict[str, tuple[Best, Best]]:
-    """100 nodes in step, once with 3 hours between failures of the cluster, once of each node; and single nodes."""
+def goodputs(costs: Costs, assumed: Assumptions) -> dict[str, tuple[Best, Best | None]]:
+    """100 nodes in step, once with 3 hours between failures of the cluster, once of each node; and single nodes.
+
+    None where nodes fail faster than they are repaired, so that without a spare one all are never there at once."""
     made, spares = training(costs, assumed, assumed.nodes, 1), assumed.spares
     beside = replace(made, asynchronous=True, checkpoint=assumed.copy)
     fast = replace(beside, restart=assumed.fast_restart, restore=0.0)
@@ -126,10 +128,11 @@ def goodputs(costs: Costs, assumed: Assumptions) -> dict[str, tuple[Best, Best]]
         "and checkpoints written beside the steps": (beside, spares),
         "and restarts in 10 s": (fast, spares),
     }
-    found = {}
+    found: dict[str, tuple[Best, Best | None]] = {}
     for name, (variant, free) in variants.items():
         cluster, node = assumed.mtbf, assumed.mtbf / assumed.nodes
-        found[name] = (best_interval(variant, assumed, cluster, free), best_interval(variant, assumed, node, free))
+        each = best_interval(variant, assumed, node, free) if free or node > assumed.repair else None
+        found[name] = (best_interval(variant, assumed, cluster, free), each)
     alone = best_interval(training(costs, assumed, 1, 1), assumed, assumed.mtbf, 1)
     once = best_interval(training(costs, assumed, 1, 1), assumed, assumed.mtbf * assumed.nodes, 1, failures=5)
     return found | {"as measured, each node a training of its own": (once, alone)}

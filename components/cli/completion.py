@@ -83,11 +83,10 @@ def _entries(study: str, family: str) -> list[str]:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    import yaml
+    from components.config.yaml_text import parse
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster, where PyYAML has it
     try:
-        values = yaml.load(file.read_text(), loader)
-    except (OSError, ValueError, yaml.YAMLError):
+        values = parse(file.read_text())
+    except (OSError, ValueError):  # UserError is one
         return {}
     return values if isinstance(values, dict) else {}

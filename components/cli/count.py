@@ -71,6 +71,7 @@ def count(
         raise click.UsageError("--ground and --ground-size go together")
     if deployed:
         counter = _in_use(counter, registry)
+    _check_outputs(parquet, overlay)
     predictor = load_predictor(counter)
     if longest_side is not None:
         predictor.longest_side = longest_side or None
@@ -86,6 +87,16 @@ def count(
         results.write_parquet(parquet, counts, made, names, measured is not None)
     if any(each.error for each in counts):
         sys.exit(SOME_FAILED)
+
+
+def _check_outputs(parquet: Path | None, overlay: Path | None) -> None:
+    """Raises UserError before anything is counted in vain."""
+    from components.errors import UserError
+
+    if parquet and (parquet.is_dir() or not parquet.absolute().parent.is_dir()):
+        raise UserError(f"--parquet {parquet}: must be a file in a folder that there is")
+    if overlay and overlay.exists() and not overlay.is_dir():
+        raise UserError(f"--overlay {overlay}: is a file; name a folder")
 
 
 def _in_use(counter: Path | None, registry: str | None) -> Path:
@@ -107,12 +118,13 @@ def _watch(job: Job, pictures: Iterator[Picture], workers: int | None, counts: l
     from tqdm import tqdm
 
     from components.counting.count import count_pictures
+    from components.counting.results import printable
 
     start = time.perf_counter()
     for each in tqdm(count_pictures(job, pictures, workers), "count", unit=" pictures", disable=None, leave=False):
         counts.append(each)
         if each.error:
-            click.echo(f"dotfield: {each.error}", err=True)
+            click.echo(f"dotfield: {printable(each.error)}", err=True)
         yield each
     failed = sum(each.error is not None for each in counts)
     speed = (len(counts) - failed) / (time.perf_counter() - start)

@@ -91,11 +91,13 @@ def folder_sources(path: Path, kind: str | None, options: tuple[str, ...]) -> li
 
 
 def _option(written: str) -> tuple[str, Any]:
-    import yaml
-
+    from components.config.yaml_text import parse
     from components.errors import UserError
 
     key, equals, value = written.partition("=")
     if not equals:
         raise UserError(f"--option {written}: write KEY=VALUE")
-    return key, yaml.safe_load(value)
+    try:
+        return key, parse(value)
+    except UserError as error:
+        raise UserError(f"--option {key}: {error}") from None

@@ -7,10 +7,11 @@ from pathlib import Path
 import click
 
 from components.cli.output import json_option, print_json
+from components.workspace.layout import RETRAIN
 
 
 @click.command()
-@click.argument("settings", default="params/retrain.yaml", type=click.Path(path_type=Path))
+@click.argument("settings", default=str(RETRAIN), type=click.Path(path_type=Path))
 @click.option("--options", is_flag=True, help="List every option of the file SETTINGS, and read nothing.")
 @json_option
 def inbox(settings: Path, options: bool, as_json: bool) -> None:

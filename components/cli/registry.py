@@ -17,20 +17,33 @@ if TYPE_CHECKING:
     from components.gate.verdict import Verdict
     from components.runs.registry import Deployed, Entry, Registry
 
+
+def _not_empty(context: click.Context, option: click.Parameter, value: str) -> str:
+    if not value.strip():
+        raise click.BadParameter("must say why")
+    return value
+
+
 registry_option = click.option(
     "--registry", metavar="ADDRESS", help="A folder or s3:// address.  [default: DOTFIELD_REGISTRY, or registry/]"
 )
+reason_option = click.option("--reason", required=True, callback=_not_empty, help="Why, for the ledger.")
 HASH_SHOWN = 12  # hexadecimal digits
 WHY_SHOWN = 120  # letters; all of them with --json
 
 
-def open_registry(address: str | None) -> Registry:
-    """The registry at an address that was given, or the usual one. What it warns of goes to standard error."""
+def open_registry(address: str | None, *, new: bool = False) -> Registry:
+    """The registry at an address that was given, or the usual one. What it warns of goes to standard error.
+
+    Raises UserError where a folder was given that there is not, unless it may be `new`."""
+    from components.errors import UserError
     from components.runs.registry import Registry, registry_address
 
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.StreamHandler):
             handler.setStream(sys.stderr)
+    if address and not new and "://" not in address and not Path(address).expanduser().exists():
+        raise UserError(f"{address}: there is no such registry; `dotfield deploy` makes one")
     return Registry(registry_address(address))
 
 
@@ -54,7 +67,7 @@ def deployed(registry: str | None, as_json: bool) -> None:
 
 @click.command()
 @click.argument("run")
-@click.option("--reason", required=True, help="Why, for the ledger.")
+@reason_option
 @registry_option
 @json_option
 def deploy(run: str, reason: str, registry: str | None, as_json: bool) -> None:
@@ -65,20 +78,23 @@ def deploy(run: str, reason: str, registry: str | None, as_json: bool) -> None:
     from components.export.export import export
     from components.runs.find import find_weights
 
-    opened, source = open_registry(registry), find_weights(run)
+    opened, source = open_registry(registry, new=True), find_weights(run)
     used = opened.current()
     with TemporaryDirectory() as folder:
         file = Path(folder) / "counter.safetensors"
         export(source, file)
         counter = opened.add(file, file.with_name(f"{file.name}.md").read_text())
-    decision = {"outcome": "DEPLOYED BY HAND", "gate": "not asked", "reason": reason, "run": run}
+    decision = {"outcome": "DEPLOYED BY HAND", "reason": reason, "run": run}
     entry = opened.deploy(counter, decision, None if used is None else used.counter)
-    click.echo("the gate was not asked: this deployment goes around it, which the ledger says", err=True)
+    if used is not None and used.counter == counter:
+        click.echo(f"{counter[:HASH_SHOWN]} is in use already: nothing was written", err=True)
+    else:
+        click.echo("the gate was not asked: this deployment goes around it, which the ledger says", err=True)
     _show(entry, as_json)
 
 
 @click.command()
-@click.option("--reason", required=True, help="Why, for the ledger.")
+@reason_option
 @registry_option
 @json_option
 def rollback(reason: str, registry: str | None, as_json: bool) -> None:
@@ -186,7 +202,4 @@ def _hash(place: Any) -> str:
 
 def _words(decision: dict[str, Any]) -> tuple[str, str]:
     """The outcome of a decision, and why, where it says so."""
-    why = decision.get("reason") or "; ".join(
-        f"{check['id']}: {check['words']}" for check in decision.get("checks", ()) if check.get("verdict") == "fail"
-    )
-    return str(decision.get("outcome", "-")), shorten(str(why), WHY_SHOWN, placeholder=" ...")
+    return str(decision.get("outcome", "-")), shorten(str(decision.get("reason", "")), WHY_SHOWN, placeholder=" ...")

@@ -11,30 +11,12 @@ from typing import Any, TypeVar
 
 import yaml
 
+from components.config import yaml_text
 from components.config.options import NAME, Options, check
 from components.config.study import TESTING, WORDS, Defaults, Study, merge
 from components.errors import UserError
 
 Entry = TypeVar("Entry", bound=Options)
-
-
-class UniqueKeyLoader(yaml.SafeLoader):
-    """YAML that refuses a key which stands twice in a mapping: otherwise the first value would be lost silently."""
-
-    def __init__(self, stream: str) -> None:
-        super().__init__(stream)
-        self._checked: set[yaml.MappingNode] = set()
-
-    def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Check the keys as they are written, once: PyYAML then adds the keys of `<<` to them, and may call this again
-        for a mapping that others merge."""
-        seen: set[str] = set()
-        for key, _ in node.value if node not in self._checked else ():
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands twice", key.start_mark)
-            seen |= {key.value} if isinstance(key, yaml.ScalarNode) else set()
-        self._checked.add(node)
-        super().flatten_mapping(node)
 
 
 def load_study(path: Path) -> Study:
@@ -116,17 +98,13 @@ def _read_chain(path: Path) -> list[tuple[Path, dict[str, Any]]]:
 
 def _read_mapping(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.load(path.read_text(), UniqueKeyLoader)
+        values = yaml_text.parse(path.read_text())
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; `dotfield studies` lists the studies") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: is not YAML: {_format_error(error)}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not YAML: {error}") from None
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
     if not isinstance(values, dict):
         raise UserError(f"{path}: must be a mapping of keys, not {type(values).__name__}")
     return values
-
-
-def _format_error(error: Exception) -> str:
-    """What is wrong, in one line, and the line of the file where YAML says so."""
-    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
-    return f"line {mark.line + 1}: {problem}" if mark else " ".join(str(error).split())

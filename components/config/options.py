@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
@@ -10,6 +11,7 @@ from components.errors import UserError
 
 T = TypeVar("T", bound=BaseModel)
 NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"  # of studies and their entries: nothing else reaches a shell line
+LONGEST = 500  # characters of what was written that an error repeats
 Name = Annotated[str, Field(pattern=NAME)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what every generator of random numbers takes
 
@@ -83,14 +85,15 @@ def _line(where: str, schema: type[BaseModel], detail: Any) -> str:
 def _nested(schema: Any, path: tuple[str | int, ...]) -> Any:
     """The schema of a field, or of a mapping's values, at a path within another schema."""
     for part in path:
-        inside = schema.model_fields[part].annotation if hasattr(schema, "model_fields") else schema
-        schema = inside if hasattr(schema, "model_fields") else get_args(schema)[-1]
+        schema = schema.model_fields[part].annotation if hasattr(schema, "model_fields") else get_args(schema)[-1]
+        if isinstance(schema, UnionType):  # one that may be absent
+            schema = next(each for each in get_args(schema) if each is not type(None))
     return schema
 
 
 def _message(detail: Any) -> str:
     """What pydantic found, with YAML's words for types in place of Python's."""
-    kind, written = detail["type"], f", not {detail['input']!r}"
+    kind, written = detail["type"], f", not {_shorten(repr(detail['input']))}"
     if kind in ("too_short", "too_long"):
         most = kind == "too_long"
         number = detail["ctx"]["max_length" if most else "min_length"]
@@ -99,3 +102,8 @@ def _message(detail: Any) -> str:
     if kind in ("model_type", "dict_type"):
         return f"must be a mapping of keys{written}"
     return f"{'must be a list' if kind == 'tuple_type' else detail['msg']}{written}"
+
+
+def _shorten(text: str) -> str:
+    """The beginning of a long text: what was written may be a whole file."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."

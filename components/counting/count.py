@@ -19,6 +19,8 @@ from components.counting.zones import Ground, Zone, cell_shares, fit
 from components.errors import UserError
 from components.runs.predictor import Predictor
 
+LONGEST_STEM = 50  # letters, of at most four bytes: names of files hold 255
+
 
 @dataclass(frozen=True)
 class Count:
@@ -60,7 +62,8 @@ class Job:
         try:
             return self._count(picture, number)
         except UserError as error:
-            what = str(error).removeprefix(f"{picture.name}: ")
+            text = str(error).encode(errors="backslashreplace").decode()  # as the picture's name is
+            what = text.removeprefix(f"{picture.name}: ")
             return Count(picture.name, picture.frame, picture.seconds, error=f"{picture.name}: {what}")
 
     def _count(self, picture: Picture, number: int) -> Count:
@@ -77,7 +80,7 @@ class Job:
         if self.ground:
             densities = {name: people[name] / self.ground.square_metres(area, name) for name, area in areas.items()}
         if self.overlay is not None:
-            file = self.overlay / f"{number:06d}-{Path(picture.name).stem}.png"
+            file = self.overlay / f"{number:06d}-{Path(picture.name).stem[:LONGEST_STEM]}.png"
             draw_overlay(file, pixels, density, cells, areas, people)
         return Count(
             picture.name, picture.frame, picture.seconds, *size, float(density.sum(dtype=np.float64)), people, densities

@@ -25,7 +25,7 @@ def draw_overlay(
     areas: Mapping[str, BaseGeometry],
     people: Mapping[str, float],
 ) -> None:
-    """Draw the picture `pixels` (H, W, 3) uint8 as a PNG, at most 1600 px long.
+    """Draw the picture `pixels` (H, W, 3) uint8 as a PNG, at most 1600 px long; with black around it if tiny.
 
     `density` (h, w) is the people in each cell, `cells` a cell's (width, height) in pixels of the picture; `areas` are
     zones in the same pixels, `people` those in each zone."""
@@ -33,14 +33,15 @@ def draw_overlay(
     picture.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
     scale = picture.width / pixels.shape[1]
     rows, columns = density.shape
-    grid = (round(columns * cells[0] * scale), round(rows * cells[1] * scale))
+    grid = (max(1, round(columns * cells[0] * scale)), max(1, round(rows * cells[1] * scale)))
     top = max(float(density.max()), 1e-9)
     heat = Image.fromarray((density / top).clip(0, 1).astype(np.float32)).resize(grid, Image.Resampling.BILINEAR)
     strength = np.asarray(heat)[: picture.height, : picture.width, None]
     opacity = OPACITY * np.sqrt(strength)
     blended = (1 - opacity) * np.asarray(picture) + opacity * 255 * HEAT(strength[..., 0])[..., :3]
-    canvas = Image.fromarray(blended.astype(np.uint8))
-    letters = max(14, max(canvas.size) // 50)
+    letters = max(14, max(picture.size) // 50)
+    canvas = Image.new("RGB", (max(picture.width, 14 * letters), max(picture.height, 6 * letters)))  # room for words
+    canvas.paste(Image.fromarray(blended.astype(np.uint8)))
     for name, area in areas.items():
         _draw_zone(canvas, name, area, people[name], scale, letters)
     _draw_text(canvas, (letters // 2, letters // 2), f"{density.sum(dtype=np.float64):,.1f}", 2 * letters, "la")

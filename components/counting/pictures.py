@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import glob
 import io
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,9 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
-from components.data.decode import read_image
+from components.data.decode import image_suffixes, read_image
 from components.errors import UserError
 
 if TYPE_CHECKING:
@@ -47,7 +47,9 @@ def find_pictures(words: Sequence[str], every: float = 1.0) -> Iterator[Picture]
     there is a frame every so many seconds; all, if `every` is 0. A word that names nothing is a picture that cannot be
     read: the others go on."""
     for word in words:
-        if word == STANDARD_INPUT:
+        if not word:
+            yield unreadable("''", "is the empty name")
+        elif word == STANDARD_INPUT:
             yield Picture("standard input", lambda: decode(sys.stdin.buffer.read(), "standard input"))
         elif word.startswith(S3):
             yield from _objects(word)
@@ -77,12 +79,17 @@ def _files(word: str, every: float) -> Iterator[Picture]:
         if each.suffix.lower() in VIDEOS:
             yield from video_frames(str(each), every)
         else:
-            yield Picture(str(each), partial(_read_file, each))
+            yield Picture(file_name(each), partial(_read_file, each))
+
+
+def file_name(path: Path) -> str:
+    """A path as text; bytes that are no UTF-8 are written as escapes, since tables hold none."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def _images_below(folder: Path) -> list[Path]:
     """Images and videos in a folder and those below it, by name; hidden ones are left out."""
-    suffixes = set(Image.registered_extensions()) | VIDEOS
+    suffixes = image_suffixes() | VIDEOS
     found = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
     return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
 
@@ -101,7 +108,7 @@ def _objects(address: str) -> Iterator[Picture]:
     try:
         # of an object, `find` finds itself
         keys = bucket.glob(address) if glob.has_magic(address) else bucket.find(address)
-        suffixes = set(Image.registered_extensions())
+        suffixes = image_suffixes()
         images = [key for key in keys if Path(key).suffix.lower() in suffixes] if len(keys) > 1 else keys
     except Exception as error:  # whatever botocore and aiohttp raise for an address, a permission or a network
         yield unreadable(address, f"cannot be listed ({_one_line(error)})")

@@ -73,7 +73,12 @@ def _line(count: Count) -> str:
         f"{name} {people:,.1f}" + (f" ({count.densities[name]:.2f} per m2)" if name in count.densities else "")
         for name, people in count.zones.items()
     ]
-    return f"{count.count:10,.1f}  {count.picture}{place}" + "".join(f"; {each}" for each in zones)
+    return f"{count.count:10,.1f}  {printable(count.picture)}{place}" + "".join(f"; {each}" for each in zones)
+
+
+def printable(text: str) -> str:
+    """A name with what would move a terminal's cursor, or begin a line, written as escapes."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def _csv_lines(counts: Iterable[Count], made: Mapping[str, Any], zones: Sequence[str], ground: bool) -> Iterator[str]:

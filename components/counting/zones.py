@@ -6,6 +6,7 @@ their area inside it, so that zones which divide a picture divide its count. Pol
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -65,8 +66,8 @@ def parse_ground(corners: str, size: str) -> Ground:
         first, second = (float(side) for side in size.lower().split("x"))
     except ValueError:
         raise UserError(f'--ground {corners!r} --ground-size {size!r}: write "X,Y X,Y X,Y X,Y" and "AxB"') from None
-    if min(first, second) <= 0:
-        raise UserError(f"--ground-size {size}: sides are metres above 0")
+    if not (0 < first < math.inf and 0 < second < math.inf and np.isfinite(points).all()):
+        raise UserError(f"--ground {corners!r} --ground-size {size!r}: corners are numbers, and sides metres above 0")
     return Ground(points, (first, second))
 
 

@@ -5,6 +5,7 @@ Raw files are untrusted."""
 from __future__ import annotations
 
 import hashlib
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from PIL import Image, ImageOps
 from components.crowd import Dataset, Problem, ProblemId, RawSample
 from components.data.regions import resize_region
 from components.errors import UserError
+
+FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TGA", "TIFF", "WEBP")
+"""Of images that are read: of others Pillow has some that run programs (Ghostscript for EPS), or that nobody tests."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +58,12 @@ def read_image(file: Path | BinaryIO, name: str | None = None) -> Image.Image:
     larger than Pillow's bound on pixels (a decompression bomb)."""
     path = name or file
     try:
-        with Image.open(file) as image:
+        with open_image(file) as image:
             if Image.MAX_IMAGE_PIXELS and image.width * image.height > Image.MAX_IMAGE_PIXELS:
                 raise Image.DecompressionBombError
             upright = ImageOps.exif_transpose(image)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
     except Exception as error:  # a damaged file fails in Pillow's decoders with errors of any type
         raise UserError(f"{path}: cannot be decoded ({type(error).__name__})") from None
     if upright.mode in ("I", "F"):
@@ -70,6 +76,27 @@ def read_image(file: Path | BinaryIO, name: str | None = None) -> Image.Image:
         opaque = upright.convert("RGBA")
         upright = Image.alpha_composite(Image.new("RGBA", opaque.size, "white"), opaque)
     return upright.convert("RGB")
+
+
+def open_image(file: Path | BinaryIO) -> Image.Image:
+    """An image file of one of the `FORMATS`, whatever it is called, of which only the header is read yet.
+
+    Raises UserError: see `refuse_special`; a damaged file fails in Pillow with errors of any type."""
+    if isinstance(file, Path):
+        refuse_special(file)
+    return Image.open(file, formats=FORMATS)
+
+
+def refuse_special(path: Path) -> None:
+    """Raises UserError: a device, a pipe or a socket, from which reading may never end."""
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise UserError("is a device, a pipe or a socket, not a file")
+
+
+def image_suffixes() -> set[str]:
+    """How names of files of the `FORMATS` end, in small letters."""
+    return {suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS}
 
 
 def resize_to_longest_side(image: Image.Image, longest_side: int | None) -> tuple[Image.Image, float]:

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
-from PIL import Image
 from scipy.spatial import KDTree
 from tqdm import tqdm
 
@@ -16,7 +15,7 @@ from components.config import plugins
 from components.config.options import Choice
 from components.config.study import Split
 from components.crowd import Problem
-from components.data.decode import prepare_images
+from components.data.decode import image_suffixes, prepare_images
 from components.data.manifest import Rows, manifest_rows
 from components.data.report import Counted, none_usable, report_contents
 from components.data.split import DROPPED, copy_problems, published_splits
@@ -45,7 +44,7 @@ def sources(folder: Path, kind: str | None, options: dict[str, Any]) -> list[Cho
 def _what_else(folder: Path) -> str:
     """What a folder is that is no kind of data set: in particular, pictures that nobody has labelled yet."""
     files = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
-    images = [path for path in files if path.suffix.lower() in Image.registered_extensions()]
+    images = [path for path in files if path.suffix.lower() in image_suffixes()]
     others = sorted({path.suffix or path.name for path in files} - {path.suffix for path in images})
     if not images:
         return "looks like no kind of data set: it holds no image"

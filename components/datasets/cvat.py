@@ -26,6 +26,7 @@ from components.errors import UserError
 
 SHAPES = {"box", "polygon", "polyline", "ellipse", "cuboid", "mask", "skeleton"}
 HEAD = "<annotations"
+IMAGE_NAME = re.compile(r'<image\b[^<>]*?\bname="([^"<]*)"')  # no `<` inside: one search never runs into the next
 
 
 class Params(ShapeParams):
@@ -39,7 +40,7 @@ def build(params: Params) -> Listed:
 
 def recognise(root: Path) -> list[dict[str, Any]]:
     found = recognise_files(root, names, ".xml")
-    texts = [file.read_bytes() for file in root.rglob("*.xml")] if found else []
+    texts = [file.read_bytes() for file in root.rglob("*.xml") if file.is_file()] if found else []
     only_boxes = any(b"<box" in text for text in texts) and not any(b"<points" in text for text in texts)
     return [each | ({"dots": "boxes"} if only_boxes else {}) for each in found]
 
@@ -49,7 +50,7 @@ def names(file: Path) -> set[str] | None:
     text = read_text(file)
     if HEAD not in text[:1000]:
         return None
-    return {unescape(name) for name in re.findall(r'<image\b[^>]*?\bname="([^"]*)"', text)}
+    return {unescape(name) for name in IMAGE_NAME.findall(text)}
 
 
 def read(params: Params, labels: Labels, file: Path, images: Images, problems: list[Problem]) -> Iterator[Entry]:

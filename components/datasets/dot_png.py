@@ -24,6 +24,7 @@ from scipy import ndimage
 
 from components.config.options import Options
 from components.crowd import Problem, RawSample
+from components.data.decode import open_image
 from components.datasets.shared.files import IMAGES, image_size, is_image
 from components.datasets.shared.halves import Halves, held_out_folders, resolve_halves, split_in_folders
 from components.datasets.shared.listed import undeclared_halves
@@ -185,7 +186,7 @@ def _open(path: Path) -> tuple[np.ndarray, str]:
     """RGB (H, W, 3) uint8 on black, and why its colours may not be the drawn ones. Raises UserError: not decoded."""
     try:
         as_error = warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning)
-        with as_error, Image.open(path) as image:
+        with as_error, open_image(path) as image:
             lossy = image.format not in LOSSLESS or str(image.info.get("compression")) in LOSSY_TIFF
             alpha = np.asarray(image.convert("RGBA").getchannel("A")) if image.has_transparency_data else None
             if image.mode.startswith(("I", "F")):

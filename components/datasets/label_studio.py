@@ -75,7 +75,7 @@ def build(params: Params) -> Listed:
 
 def recognise(root: Path) -> list[dict[str, Any]]:
     found = recognise_files(root, names, ".json")
-    texts = [file.read_bytes() for file in root.rglob("*.json")] if found else []
+    texts = [file.read_bytes() for file in root.rglob("*.json") if file.is_file()] if found else []
     only_boxes = any(b"rectanglelabels" in text for text in texts) and not any(b"keypoint" in text for text in texts)
     return [each | ({"dots": "boxes"} if only_boxes else {}) for each in found]
 

@@ -30,6 +30,8 @@ from components.errors import UserError
 
 SUFFIXES = (".csv", ".parquet")
 SPLIT = "split"
+ROWS, INFLATED = 10**6, 2**28  # rows and bytes that any Parquet file may hold, however small it is
+DENSEST = 100  # times its size: what a larger one may hold
 FEW = 3  # of fewer dots it is no wonder that all lie within one pixel
 
 
@@ -139,11 +141,12 @@ def _csv_rows(params: Params, file: Path) -> Iterator[Row]:
 
 def _parquet_rows(params: Params, file: Path) -> Iterator[Row]:
     try:
-        names = pq.read_schema(file).names
+        names, metadata = pq.read_schema(file).names, pq.read_metadata(file)
     except Exception as error:  # a damaged file fails in Arrow with errors of many types
         raise UserError(f"not a readable Parquet file ({type(error).__name__})") from None
     _check_columns(params, names)
     wanted = [name for name in _columns(params) if name in names]
+    _check_size(metadata, file.stat().st_size)
     try:
         table = pq.read_table(file, columns=wanted)
         columns = [table[name].to_pylist() for name in wanted]
@@ -168,6 +171,14 @@ def _check_columns(params: Params, names: list[str]) -> None:
     twice = [name for name in _columns(params) if names.count(name) > 1]
     if twice:
         raise UserError(f"has several columns called {twice[0]!r}: rename all but one")
+
+
+def _check_size(metadata: pq.FileMetaData, size: int) -> None:
+    """Raises UserError: a table of far more rows or bytes than its file of `size` bytes can say anything of."""
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    inflated = sum(group.total_byte_size for group in groups)
+    if metadata.num_rows > max(ROWS, size) or inflated > max(INFLATED, DENSEST * size):
+        raise UserError(f"holds {metadata.num_rows:,} rows, {inflated:,} bytes, in a file of {size:,} bytes: refused")
 
 
 def _dots(row: Row) -> list[tuple[float, float]]:

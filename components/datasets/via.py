@@ -89,7 +89,9 @@ def recognise(root: Path) -> list[dict[str, Any]]:
     found = recognise_files(root, names, ".csv", ".json")
     if not found:
         return []
-    texts = [path.read_bytes() for path in root.rglob("*") if path.suffix.lower() in (".json", ".csv")]
+    texts = [
+        path.read_bytes() for path in root.rglob("*") if path.suffix.lower() in (".json", ".csv") and path.is_file()
+    ]
     points = any(b"point" in text or (b'"vid"' in text and b'"xy"' in text) for text in texts)
     only_boxes = not points and any(b"rect" in text for text in texts)
     return [each | ({"dots": "boxes"} if only_boxes else {}) for each in found]

@@ -17,9 +17,9 @@ from os.path import normpath
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-import yaml
 from pydantic import Field
 
+from components.config import yaml_text
 from components.crowd import Problem, RawSample
 from components.datasets.shared import sources
 from components.datasets.shared.files import Images, is_image, natural, read_text
@@ -104,9 +104,11 @@ def describe(root: Path) -> Description | None:
         return None
     try:
         text = read_text(file)
-        said = yaml.safe_load(text) if file.suffix == ".yaml" else {"names": text.splitlines()}
+        said = yaml_text.parse(text) if file.suffix == ".yaml" else {"names": text.splitlines()}
         pairs = said["names"].items() if isinstance(said["names"], dict) else enumerate(said["names"])
-    except (ValueError, yaml.YAMLError, LookupError, TypeError, RecursionError) as error:
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from None
+    except (LookupError, TypeError) as error:
         raise UserError(f"{file}: names no classes ({type(error).__name__})") from None
     halves: dict[str, list[str]] = {}
     for key, value in said.items():
@@ -191,7 +193,16 @@ def _places(description: Description, root: Path, path: str) -> list[str]:
     written = [Path(normpath(start / each)) for each in (plain, plain.removeprefix("../")) for start in starts]
     top = Path(normpath(root))
     inside = [place.relative_to(top).as_posix() for place in written if place.is_relative_to(top)]
-    return [place for place in inside if (root / place).resolve().is_relative_to(root.resolve())]
+    return [place for place in inside if _is_below(root / place, root)]
+
+
+def _is_below(path: Path, root: Path) -> bool:
+    """Whether a path lies in the root when links in it are followed; not one that no file can have."""
+    try:
+        path.exists()  # a name that is too long
+        return path.resolve().is_relative_to(root.resolve())
+    except (OSError, ValueError):
+        return False
 
 
 def _add(marks: Marks, names: dict[str, str], number: int, line: str) -> None:

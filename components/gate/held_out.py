@@ -114,4 +114,4 @@ def _camera(image: PreparedImage, pattern: str | None, where: str) -> str:
     found = re.search(pattern, image.id)
     if found is None:
         raise UserError(f"{where}: held_out.camera: {pattern!r} is not found in the id {image.id!r}")
-    return found.group(1)
+    return found.group(1) or ""

@@ -107,12 +107,14 @@ def _questions(registry: Registry, measured: Measured, candidate: str, options: 
 
 
 def _metrics(measured: Measured, policy: Policy) -> dict[str, object]:
-    """Numbers for histories: MAE of both, and the difference with its bounds where there are pairs enough."""
+    """Numbers for histories: MAE of both, and the difference; the bounds are those of the policy's confidence."""
+    mae = accuracy.estimate(measured.errors(), measured.cameras, policy.accuracy)
     numbers: dict[str, object] = {
         "images": len(measured.files),
         "cameras": len({*measured.cameras} - {""}),
         "people": float(measured.candidate.truth.mean()),
-        "mae": float(measured.errors().mean()),
+        "mae": mae.value,
+        "mae_bounds": [mae.low, mae.high],
     }
     if measured.current is not None:
         theirs = measured.errors(current=True)

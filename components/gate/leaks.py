@@ -13,6 +13,7 @@ from components.gate.policy import Leaks
 from components.gate.verdict import Check
 from components.runs.folder import Weights
 from components.workspace.layout import Layout, PreparedPaths
+from components.workspace.sources import hash_files
 
 SEEN = ("train", "val")  # the validation images choose the epoch
 
@@ -24,6 +25,10 @@ def leaks(weights: Weights, measured: Measured, options: Leaks) -> Check:
     prepared = _training_data(weights, options.data)
     if prepared is None:
         why = "the candidate's training images are not here; set leaks.data to the prepared data set"
+        return missing("leaks", why, "critical" if options.required else "supporting")
+    manifest = PreparedPaths(prepared.folder).manifest
+    if weights.metadata.get("provenance", {}).get("manifest_sha256") not in (None, hash_files([manifest])):
+        why = f"{prepared.folder} was made anew since the candidate learned from it, so its training images are unknown"
         return missing("leaks", why, "critical" if options.required else "supporting")
     rows = [row for row in prepared.rows if row.split in SEEN]
     files = read_parquet(PreparedPaths(prepared.folder).manifest, SCHEMA).column("sha256").to_pylist()

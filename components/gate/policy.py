@@ -117,7 +117,7 @@ class Leaks(Options):
 class Policy(Options):
     """All of the gate's options."""
 
-    held_out: HeldOut | None = Field(None, description="without it, every answer with a counter in use is INCONCLUSIVE")
+    held_out: HeldOut | None = Field(None, description="without it, every answer is INCONCLUSIVE")
     accuracy: Accuracy = Accuracy()
     supporting: Supporting = Supporting()
     sanity: Sanity = Sanity()

@@ -72,7 +72,9 @@ def check_accepted(settings: Retrain, raw: RawSet, paths: InboxPaths, ingested: 
 
 
 def keep_version(paths: InboxPaths) -> None:
-    """Compare the next pictures with the version that was made last, if there is one."""
+    """Compare the next pictures with the version that was made last, if there is one; what was taken or refused until
+    now is decided on."""
+    paths.undecided.unlink(missing_ok=True)
     if paths.new_version.exists():
         paths.new_version.replace(paths.version)
 
@@ -83,7 +85,7 @@ def _image(row: dict[str, Any], settings: Retrain) -> dict[str, Any]:
 
 
 def _refused(ingested: Ingested, limit: float) -> DataCheck:
-    refused, every = len(ingested.refused), len(ingested.refused) + len(ingested.accepted)
+    refused, every = ingested.undecided_refused, len(ingested.undecided)
     words = f"{refused} of {every} new objects were refused"
     return DataCheck("refused", refused / every if refused >= FEWEST else None, limit, words)
 

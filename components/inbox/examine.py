@@ -15,7 +15,7 @@ from PIL import Image
 from components.config import plugins
 from components.config.retrain import Limits, Retrain
 from components.crowd import Problem
-from components.data.decode import PreparedImage, prepare_images
+from components.data.decode import PreparedImage, open_image, prepare_images
 from components.data.duplicates import ImageSignature, image_signature
 from components.datasets.shared.files import is_image
 from components.datasets.shared.halves import Halves
@@ -124,7 +124,7 @@ def _read(item: Item, picture: bytes, label: bytes, raw: RawSet) -> PreparedImag
 def _is_cut_off(contents: bytes) -> bool:
     """Whether an image file, whose header is within the limits, ends too early."""
     try:
-        with Image.open(io.BytesIO(contents)) as image:
+        with open_image(io.BytesIO(contents)) as image:
             image.load()
     except Exception as error:
         return "truncated" in str(error)

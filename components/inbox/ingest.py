@@ -40,13 +40,21 @@ Outcome = Examined | IncompleteError | UserError
 @dataclass
 class Ingested:
     """What a night found: `accepted` are the new lines of the manifest; by name of the object, why others are not taken
-    (`refused`, those that were not refused before), or wait."""
+    (`refused`, those that were not refused before), or wait.
+
+    `undecided` are the objects that were taken ("") or refused (why) since the last decision, in a night that was
+    killed too."""
 
     accepted: list[dict[str, Any]] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     waiting: dict[str, str] = field(default_factory=dict)
+    undecided: dict[str, str] = field(default_factory=dict)
     unchanged: int = 0  # objects
     unreachable: int = 0  # items among those that wait
+
+    @property
+    def undecided_refused(self) -> int:
+        return sum(reason != "" for reason in self.undecided.values())
 
 
 def ingest(
@@ -61,6 +69,7 @@ def ingest(
     seen = Seen(paths.seen, objects)
     found = Ingested(waiting=dict(listing.waiting))
     found.refused = seen.refuse(listing.refused)
+    found.undecided = {line["name"]: line["reason"] for line in read_lines(paths.undecided)} | found.refused
     new = [item for item in listing.items if not seen.has(item)]
     found.unchanged = len(objects) - len(found.waiting) - len(found.refused) - 2 * len(new)
     if new:
@@ -68,11 +77,13 @@ def ingest(
         for batch in _batches(new, SAVE_EVERY):
             _take_all(batch, inbox, shelf, seen, found, now)
             shelf.save()
+            _write_reasons(paths.undecided, found.undecided)  # before `seen`: what is in neither is looked at again
             seen.save()
         if found.unreachable == len(new):
             raise UserError(f"inbox: {settings.inbox}: {new[0].name} {found.waiting[new[0].name]}, nor does any other")
+    _write_reasons(paths.undecided, found.undecided)
     seen.save()
-    write_lines(paths.waiting, ({"name": name, "reason": reason} for name, reason in sorted(found.waiting.items())))
+    _write_reasons(paths.waiting, found.waiting)
     log.info("inbox: %d taken, %d refused, %d waiting, %d known", *_numbers(found))
     return found
 
@@ -88,13 +99,18 @@ def _take_all(items: Sequence[Item], inbox: Inbox, shelf: Shelf, seen: Seen, fou
                         raise outcome
                     if line := shelf.take(outcome):
                         found.accepted.append(line)
+                        found.undecided[item.name] = ""
                     seen.add(item, TAKEN)
                 except IncompleteError as reason:
                     found.waiting[item.name] = str(reason)
                     found.unreachable += isinstance(reason, UnreachableError)
                 except UserError as reason:
                     seen.add(item, REFUSED, str(reason))
-                    found.refused[item.name] = str(reason)
+                    found.refused[item.name] = found.undecided[item.name] = str(reason)
+
+
+def _write_reasons(file: Path, reasons: dict[str, str]) -> None:
+    write_lines(file, ({"name": name, "reason": reason} for name, reason in sorted(reasons.items())))
 
 
 def _outcome(item: Item, inbox: Inbox, shelf: Shelf, now: float) -> Outcome:

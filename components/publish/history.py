@@ -22,8 +22,8 @@ def history_table(entries: Sequence[Entry]) -> Table:
     """A row for each decision, the newest first."""
     head = ("Decision", "Time (UTC)", "Counter before", "Counter after", "MAE", "Data", "Reason", "Made by")
     notes = (
-        "MAE: the candidate's on the gate's held-out images, and what it is more than that of the counter in use, with "
-        "its bounds.",
+        "MAE: the candidate's on the gate's held-out images, and what it is more than that of the counter in use; the "
+        "bounds are each one-sided, with the confidence of the gate's policy.",
         "Data: the version of the raw data set (DVC's hash), its images, and how many of them were new.",
         "Made by: where to find what led to the decision: the run in Prefect and in Ray, the commit and hash of the "
         "lock file.",
@@ -65,9 +65,10 @@ def _mae(decision: dict[str, Any]) -> str:
     metrics = (decision.get("gate") or {}).get("metrics") or {}
     if metrics.get("mae") is None:
         return NONE
+    mae = EstimateCell(Estimate(metrics["mae"], *metrics["mae_bounds"]), 2)
     difference = metrics.get("difference")
     compared = f"; {EstimateCell(Estimate(*difference), 2, signed=True)}" if difference else ""
-    return f"{metrics['mae']:.2f}{compared}"
+    return f"{mae}{compared}"
 
 
 def _data(data: Any) -> str:

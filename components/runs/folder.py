@@ -95,7 +95,7 @@ def read_record(paths: RunPaths) -> dict[str, Any] | None:
     try:
         record: dict[str, Any] = json.loads(paths.record.read_text())
     except ValueError as error:
-        raise _damaged(paths.record, error) from None
+        raise damaged(paths.record, error) from None
     return record
 
 
@@ -111,9 +111,11 @@ def read_weights(file: Path) -> Weights:
     except (SafetensorError, OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno:
             raise  # not to be read, as for want of a permission, which says nothing of its contents
-        raise _damaged(file, error) from None
+        raise damaged(file, error) from None
     if not isinstance(metadata, dict):
         raise UserError(f"{file}: holds no metadata of dotfield, so how to count with it is unknown; train it again")
+    if not isinstance(metadata.get("format"), int):
+        raise damaged(file, f"its format is {metadata.get('format')!r}")
     if metadata["format"] > FORMAT:
         raise UserError(f"{file}: was written by a newer dotfield (format {metadata['format']}); update this one")
     return Weights(file, metadata, tensors)
@@ -133,5 +135,6 @@ def _write_metrics(path: Path, history: list[dict[str, float]]) -> None:
         writer.writerows(history)
 
 
-def _damaged(file: Path, error: Exception) -> UserError:
-    return UserError(f"{file}: is damaged ({error}); remove its folder and train the run again")
+def damaged(file: Path, why: object) -> UserError:
+    """The mistake of a file of which not all is there."""
+    return UserError(f"{file}: is damaged or not one of dotfield's ({why}); train the run again, or get the file again")

@@ -64,6 +64,8 @@ class Folder:
     """Objects as files below a folder, which is made when the first one is written."""
 
     def __init__(self, root: Path) -> None:
+        if root.exists() and not root.is_dir():
+            raise UserError(f"{root}: is a file; a registry is a folder")
         self.root = root
 
     def read(self, name: str) -> bytes | None:

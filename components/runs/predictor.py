@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
+from textwrap import shorten
 
 import numpy as np
 import torch
@@ -15,11 +17,13 @@ from components.config.options import Choice
 from components.crowd import Counter, CountingLoss, cell_count
 from components.data.decode import preprocess, scaled_size
 from components.errors import UserError
-from components.runs.folder import Weights, read_weights
+from components.runs.folder import Weights, damaged, read_weights
 from components.workspace.layout import RunPaths
 
-RELEASED = Path(__file__).parent / "released" / "counter.safetensors"  # of params/shanghaitech-b: see its card
+RELEASED = Path(__file__).parent / "released" / "counter.safetensors"  # of params/released: see its card
 TILE, MARGIN = 2048, 416  # pixels; whole cells of every stride. The margin covers what a cell of EfficientNet-Lite sees
+NEEDED = ("counter", "loss", "scale", "stride", "preprocessing")  # of the metadata
+LONGEST = 300  # letters of what PyTorch says of weights that do not fit
 WHOLE = TILE + 2 * MARGIN  # pixels: no side of an image that is counted at once is longer
 
 
@@ -30,6 +34,7 @@ class Predictor:
     to another one, where people would become too small to count."""
 
     def __init__(self, weights: Weights) -> None:
+        _check_metadata(weights)
         self.file, self.metadata = weights.file, weights.metadata
         self.longest_side: int | None = self.metadata["preprocessing"]["longest_side"]
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -105,9 +110,11 @@ class Predictor:
 def load_predictor(path: Path | str | None = None) -> Predictor:
     """The counter of a weights file, or of a run's folder (its best epoch); without a path, the released one.
 
-    Raises UserError: see `read_weights`."""
+    Raises UserError: see `read_weights` and `check_finite`."""
     path = RELEASED if path is None else Path(path)
-    return Predictor(read_weights(RunPaths(path).best if path.is_dir() else path))
+    weights = read_weights(RunPaths(path).best if path.is_dir() else path)
+    check_finite(weights)
+    return Predictor(weights)
 
 
 def resample(density: np.ndarray, size: tuple[int, int], target: tuple[int, int], stride: int) -> np.ndarray:
@@ -129,6 +136,28 @@ def _overlaps(before: int, after: int, stride: int) -> np.ndarray:
     return shares
 
 
+def _check_metadata(weights: Weights) -> None:
+    """Raises UserError where the metadata lack what is needed to count, or a number in it is not above 0."""
+    metadata = weights.metadata
+    if lacking := [key for key in NEEDED if key not in metadata]:
+        raise damaged(weights.file, f"its metadata lack {', '.join(lacking)}")
+    numbers = {"scale": metadata["scale"], "stride": metadata["stride"]}
+    if (side := metadata["preprocessing"].get("longest_side")) is not None:
+        numbers["longest_side"] = side
+    for name, value in numbers.items():
+        if not isinstance(value, int | float) or not 0 < value < math.inf:
+            raise damaged(weights.file, f"its {name} is {value!r}")
+
+
+def check_finite(weights: Weights) -> None:
+    """Raises UserError where weights hold NaN or infinite numbers: they would count neither right nor wrong."""
+    odd = [name for name, tensor in weights.tensors.items() if not torch.isfinite(tensor).all()]
+    if odd:
+        raise UserError(
+            f"{weights.file}: holds numbers that are NaN or infinite ({', '.join(odd[:3])}); train it again"
+        )
+
+
 def build_networks(weights: Weights) -> tuple[Counter, CountingLoss]:
     """The counter with its weights, and the loss, which knows how the counter's outputs become people."""
     metadata = weights.metadata
@@ -143,5 +172,6 @@ def build_networks(weights: Weights) -> tuple[Counter, CountingLoss]:
     try:
         counter.load_state_dict(weights.of("counter"))
     except RuntimeError as error:
-        raise UserError(f"{weights.file}: does not fit the counter {choice.kind} of this version ({error})") from None
+        why = shorten(str(error), LONGEST, placeholder=" ...")
+        raise UserError(f"{weights.file}: does not fit the counter {choice.kind} of this version ({why})") from None
     return counter, loss

@@ -61,6 +61,7 @@ def provenance(plan: Plan, started_from: str, data: str, prepared: Prepared, run
         "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
         "code_sha256": hash_files(code_files("train", plan.kinds())),
         "data_sha256": data,
+        "manifest_sha256": hash_files([PreparedPaths(prepared.folder).manifest]),
         "split": prepared.preprocessing.split,
         "lock_sha256": hash_files([LOCK_FILE]) if LOCK_FILE.exists() else None,
         "versions": library_versions(),

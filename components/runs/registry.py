@@ -24,14 +24,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, NamedTuple
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from components.errors import UserError
 from components.runs.folder import Weights, read_weights
 from components.runs.journal import Journal
 from components.runs.object_store import open_store
-from components.runs.predictor import build_networks
+from components.runs.predictor import build_networks, check_finite
 from components.workspace.layout import CACHED_COUNTERS, REGISTRY, RegistryNames
 
 ATTEMPTS = 100  # others' decisions, written while ours was made, after which we give up
@@ -252,6 +251,11 @@ class Registry:
         if contents is not None and known is None:
             log.warning("%s/%s: is damaged; the ledger says what is in use", self.address, RegistryNames.CURRENT)
         number = self._ledger.last(known or 0)
+        if known and not number:
+            raise UserError(
+                f"{self.address}/{RegistryNames.LEDGER}: is gone, although {RegistryNames.CURRENT} names its entry "
+                f"{known}; put it back from a copy"
+            )
         readable = (self._entry(each) for each in range(number, 0, -1))
         entry = next((each for each in readable if each is not None), None)
         if known != number and entry is not None:
@@ -295,9 +299,7 @@ def _ledger_number(pointer: bytes | None) -> int | None:
 def _check_weights(weights: Weights) -> None:
     """Raises UserError where the weights do not fit their counter, or are not all finite."""
     build_networks(weights)
-    odd = [name for name, tensor in weights.tensors.items() if not torch.isfinite(tensor).all()]
-    if odd:
-        raise UserError(f"{weights.file}: holds numbers that are NaN or infinite ({', '.join(odd[:3])}); not deployed")
+    check_finite(weights)
 
 
 def _has_hash(file: Path, expected: str) -> bool:

@@ -10,13 +10,27 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import torch
 from pyarrow import fs
+
+from components.errors import UserError
 
 STATE, CHECKSUM = "state.pt", "state.sha256"
 PREFIX = "checkpoint_"  # of the folders' names, which Ray chooses: their order is that of their age
 
 log = logging.getLogger(__name__)
+
+
+def open_filesystem(storage: str) -> tuple[fs.FileSystem, str]:
+    """The filesystem of an address or a folder, and the path on it. Raises UserError for another kind of address."""
+    if "://" not in storage:
+        storage = Path(storage).expanduser().resolve().as_uri()
+    try:
+        filesystem, path = fs.FileSystem.from_uri(storage)
+    except pa.ArrowInvalid as error:
+        raise UserError(f"DOTFIELD_STORAGE: {error}; give a folder, or an address such as s3://bucket/path") from None
+    return filesystem, str(path)
 
 
 class DamagedError(Exception):

@@ -17,9 +17,11 @@ import psutil
 import ray
 from ray.exceptions import AuthenticationError
 
+import components
 from components.errors import UserError
 from components.workspace.processes import MISTAKE, abandon
 
+COMPONENTS = Path(components.__file__).parent
 REACHABLE = 10.0  # seconds in which a cluster's address must answer
 WATCH_INTERVAL = 0.05  # seconds between two looks at Ray's own processes: Ray looks less often
 RAY_PROCESSES = {"raylet": "node manager (raylet)", "gcs_server": "control service (gcs_server)"}
@@ -44,6 +46,7 @@ def cluster() -> Iterator[None]:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address := os.environ.get("RAY_ADDRESS"):
         _check_reachable(address)
+        options |= {"runtime_env": {"py_modules": [str(COMPONENTS)]}}  # all nodes run this code, whatever theirs is
     else:
         options |= {"address": "local", "include_dashboard": False, "object_store_memory": 2 * 10**8}
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # this machine is not taken away with notice

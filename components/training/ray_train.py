@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import tempfile
 import threading
 import time
@@ -16,7 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import ray
 import ray.train
 import torch
@@ -29,9 +27,10 @@ from torch import Tensor, distributed
 
 from components.config.resolve import Plan, read_plan
 from components.errors import UserError
-from components.training.assemble import TrainingData, assemble, load_start, open_data, samples
-from components.training.checkpoints import checkpoint_names, newest_state, write_state
+from components.training.assemble import TrainingData, assemble, load_start, samples
+from components.training.checkpoints import checkpoint_names, newest_state, open_filesystem, write_state
 from components.training.fit import Communicator, DivergedError, Record, State, fit
+from components.training.node_data import enter, open_shared, share
 from components.training.ray_cluster import cluster, share_of_cpus
 from components.workspace.layout import diverged_batch
 
@@ -100,15 +99,14 @@ def train(
     with _explaining(storage):
         _drop_unreadable_snapshot(filesystem, f"{root}/{name}")
         newest_state(filesystem, f"{root}/{name}")  # for its warnings: those of the workers do not come here
+        shared = share(data, filesystem, root)
     with cluster(), _explaining(storage), _listening(on_progress, on_resume) as (queue, mistakes):
         _Trainer(
             train_loop_per_worker,
             train_loop_config={
                 "plan": plan.plain(),
                 "seed": seed,
-                "root": Path.cwd(),
-                "prepared": data.prepared_folder.resolve(),
-                "maps": data.maps_folder.resolve(),
+                "data": shared,
                 "storage": (filesystem, f"{root}/{name}"),
                 "queue": queue,
             },
@@ -171,13 +169,16 @@ def _explaining(storage: str) -> Iterator[None]:
 
 
 def explain_failure(error: BaseException, storage: str) -> str | None:
-    """What a user reads of a storage that refused, or of processes that Ray lost; None for any other failure."""
+    """What a user reads of a storage that refused, of a worker's UserError, or of processes that Ray lost; None for any
+    other failure."""
     for cause in _causes(error):
         if isinstance(cause, OSError) and cause.errno is None and "://" in storage:  # pyarrow's, with a text alone
             return (
                 f"DOTFIELD_STORAGE={storage}: {str(cause).splitlines()[0]}; mend that, then give the same command "
                 "again: it goes on from the last epoch that was kept"
             )
+        if isinstance(cause, UserError):  # of a worker
+            return str(cause)
         if isinstance(cause, RayActorError):
             text = str(cause).strip().splitlines()[0]
             return f"Ray lost a process of this training ({text}); the same command goes on from the last epoch"
@@ -202,17 +203,6 @@ def forget(storage: str, name: str) -> None:
         filesystem.delete_dir(f"{root}/{name}")
 
 
-def open_filesystem(storage: str) -> tuple[fs.FileSystem, str]:
-    """The filesystem of an address or a folder, and the path on it. Raises UserError for another kind of address."""
-    if "://" not in storage:
-        storage = Path(storage).expanduser().resolve().as_uri()
-    try:
-        filesystem, path = fs.FileSystem.from_uri(storage)
-    except pa.ArrowInvalid as error:
-        raise UserError(f"DOTFIELD_STORAGE: {error}; give a folder, or an address such as s3://bucket/path") from None
-    return filesystem, str(path)
-
-
 def _scaling(workers: int) -> ScalingConfig:
     gpus = ray.cluster_resources().get("GPU", 0) >= workers
     resources = {"CPU": share_of_cpus(workers, "training.workers"), "GPU": int(gpus)}
@@ -221,7 +211,7 @@ def _scaling(workers: int) -> ScalingConfig:
 
 def train_loop_per_worker(config: dict[str, Any]) -> None:
     """What each worker does."""
-    os.chdir(config["root"])  # Ray changes it; a relative path in params means the same here as in the driver
+    enter(config["data"])
     plan, seed, queue = read_plan(config["plan"], "plan"), config["seed"], config["queue"]
     torch.set_num_threads(max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1))))
     model = assemble(plan, seed)
@@ -249,7 +239,7 @@ def train_loop_per_worker(config: dict[str, Any]) -> None:
             last_report = time.monotonic()
             queue.put((epochs, None))
 
-    training, validation = samples(plan, seed, open_data(config["prepared"], config["maps"]), model.stride)
+    training, validation = samples(plan, seed, open_shared(config["data"]), model.stride)
     model.to(get_device())
     try:
         fit(

@@ -30,11 +30,11 @@ from ray.tune.search.optuna import OptunaSearch
 from components.config.resolve import Plan, read_plan
 from components.config.search import Dimension, Search
 from components.errors import UserError
-from components.training.assemble import TrainingData, assemble, load_start, open_data, samples
-from components.training.checkpoints import newest_state, write_state
+from components.training.assemble import TrainingData, assemble, load_start, samples
+from components.training.checkpoints import newest_state, open_filesystem, write_state
 from components.training.fit import DivergedError, Record, State, fit
+from components.training.node_data import SharedData, enter, open_shared, share
 from components.training.ray_cluster import cluster, share_of_cpus
-from components.training.ray_train import open_filesystem
 from components.workspace.layout import SearchPaths
 
 HISTORY = "history.json"  # in a trial's checkpoint: the (epoch, val_mae) so far
@@ -69,16 +69,12 @@ def run_search(
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ray's returns what there is, as if it were finished
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     samples(plan, options.seed, data, assemble(plan, options.seed).stride)
-    folders = {
-        "root": Path.cwd(),
-        "prepared": data.prepared_folder.resolve(),
-        "maps": data.maps_folder.resolve(),
-    }
+    shared = share(data, *open_filesystem(storage))
     with cluster():
         cpus = share_of_cpus(options.concurrent, "searches: concurrent")
         gpus = min(1.0, ray.cluster_resources().get("GPU", 0) / options.concurrent)
         trainable = tune.with_resources(
-            tune.with_parameters(run_trial, plan=plan.plain(), options=options, folders=folders),
+            tune.with_parameters(run_trial, plan=plan.plain(), options=options, data=shared),
             {"cpu": cpus, "gpu": gpus},
         )
         with warnings.catch_warnings(action="ignore"):
@@ -120,9 +116,9 @@ def _tuner(trainable: Any, options: Search, storage: str, name: str, title: str)
     )
 
 
-def run_trial(values: dict[str, Any], *, plan: dict[str, Any], options: Search, folders: dict[str, Path]) -> None:
+def run_trial(values: dict[str, Any], *, plan: dict[str, Any], options: Search, data: SharedData) -> None:
     """What one trial does: the experiment with its own values, reported epoch by epoch."""
-    os.chdir(folders["root"])
+    enter(data)
     epochs = {"training.epochs": options.epochs, "training.validate_every": 1}
     mine = read_plan(plan, "plan").with_values(values | epochs, "searches")
     torch.set_num_threads(max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1))))
@@ -140,7 +136,7 @@ def run_trial(values: dict[str, Any], *, plan: dict[str, Any], options: Search, 
             checkpoint = tune.Checkpoint.from_directory(folder)
             tune.report({key: record[key] for key in MEASURED} | best, checkpoint=checkpoint)
 
-    training, validation = samples(mine, options.seed, open_data(folders["prepared"], folders["maps"]), model.stride)
+    training, validation = samples(mine, options.seed, open_shared(data), model.stride)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     try:
         if saved is not None:  # once more: an interrupted search may have lost this report, or what was decided by it

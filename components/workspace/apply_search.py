@@ -64,7 +64,13 @@ def _read(layout: Layout, search: str) -> tuple[Study, dict[str, Any]]:
         raise UserError(f"{layout.params}: there is no search {search!r}; searches: {', '.join(study.searches) or '-'}")
     if not paths.best.exists():
         raise UserError(f"{paths.best}: there is no such file: the search has not ended; run `dotfield run` first")
-    best: dict[str, Any] = yaml.safe_load(paths.best.read_text())
+    try:
+        best: dict[str, Any] = yaml.safe_load(paths.best.read_text())
+        experiment, values = best["experiment"], best["values"]
+    except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError) as error:
+        raise UserError(f"{paths.best}: is damaged ({' '.join(str(error).split())}); run the search again") from None
+    if experiment not in study.experiments or not isinstance(values, dict):
+        raise UserError(f"{paths.best}: names no experiment of {layout.params}; run the search again")
     return study, best
 
 

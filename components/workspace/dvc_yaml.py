@@ -69,7 +69,10 @@ def count_stages(layout: Layout) -> int:
 
 
 def check_entries(layout: Layout, study: Study) -> None:
-    """Raises UserError where the study has other entries than its `dvc.yaml`, which DVC would not run, or in vain."""
+    """Raises UserError where the study has other entries than its `dvc.yaml`, which DVC would not run, or in vain; or
+    where there is none yet."""
+    if not layout.pipeline.exists():
+        raise UserError(f"{layout.pipeline}: no such file; `dotfield run {study.study}` writes it, and runs the stages")
     listed = {
         family: set(entries)
         for each in yaml.safe_load(layout.pipeline.read_text())["vars"]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 PARAMS = Path("params")
 OUT = Path("out")
 STATE = Path(".dotfield")  # locks, logs, and the state of unfinished work unless DOTFIELD_STORAGE says otherwise
+NOTIFIED = STATE / "notified"  # an empty file for each thing that was told
 LOCK_FILE = Path("requirements.lock")
 DEPLOYMENTS = Path("prefect.yaml")
 SERVER_HOME = STATE / "prefect"  # what `make serve` keeps: its database, unless the environment names one
@@ -21,12 +23,24 @@ RETRAIN = PARAMS / "retrain.yaml"
 ACCEPTED = "accepted.jsonl"  # in the root of a raw data set: a line for each picture that came from an inbox
 REGISTRY = Path("registry")  # of deployed counters, unless DOTFIELD_REGISTRY names another folder or s3:// address
 CACHED_COUNTERS = STATE / "counters"  # those of a registry on S3, by hash
+NODE_CACHE = Path("~/.cache/dotfield")  # of the nodes of a cluster, unless DOTFIELD_CACHE names another folder
 GATE = PARAMS / "gate.yaml"  # when a counter is good enough to be deployed
 
 
 def diverged_batch(run: str, rank: int) -> Path:
     """The images (B, 3, H, W) uint8, and their numbers, that a worker saw when a run diverged: for torch.load."""
     return STATE / "diverged" / f"{run}-{rank}.pt"
+
+
+class NodeDataPaths(NamedTuple):
+    """What a training reads, on a node of a cluster."""
+
+    prepared: Path
+    maps: Path
+
+    @classmethod
+    def below(cls, folder: Path) -> NodeDataPaths:
+        return cls(folder / "prepared", folder / "maps")
 
 
 @dataclass(frozen=True)
@@ -153,6 +167,11 @@ class InboxPaths:
         return self.folder / "waiting.jsonl"
 
     @property
+    def undecided(self) -> Path:
+        """The objects that were taken or refused since the last decision, a line each."""
+        return self.folder / "undecided.jsonl"
+
+    @property
     def version(self) -> Path:
         """The images of the last version of the raw data set that was decided on, a line each."""
         return self.folder / "version.jsonl"
@@ -181,11 +200,6 @@ class InboxPaths:
     def night(self) -> Path:
         """The pictures for which nothing is left to do, as JSON."""
         return self.folder / "night.json"
-
-    @property
-    def notified(self) -> Path:
-        """An empty file for each thing that was told."""
-        return self.folder / "notified"
 
 
 @dataclass(frozen=True)

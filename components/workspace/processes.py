@@ -29,6 +29,7 @@ TRACEBACK = "DOTFIELD_TRACEBACK"  # environment variable: show the traceback of 
 SHELLS = {"sh", "bash", "dash", "zsh", "fish"}
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+NO_PLACE = {errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 PATIENCE = 10.0  # seconds between TERM and KILL
 SOON = 7.0  # seconds after INT or TERM in which a stage is to end by itself
 STOPPED = "stopped; the same command goes on from here"
@@ -88,6 +89,8 @@ def format_error(error: Exception) -> str | None:
         return f"{error}: free some space, then give the same command again; what is finished is kept"
     if isinstance(error, OSError) and error.errno in REFUSED:
         return f"{error}: make it readable and writable for this user, then give the same command again"
+    if isinstance(error, OSError) and error.errno in NO_PLACE:
+        return f"{error}: name another file or folder"
     return None
 
 

@@ -35,6 +35,8 @@ def set_remote(address: str, endpoint: str | None = None) -> None:
 
 def check_words(address: str, endpoint: str | None) -> None:
     """Raises UserError for credentials in what is to be committed, which are not repeated, and for other addresses."""
+    if not address.strip():
+        raise UserError("ADDRESS: is empty; give a folder, or s3://BUCKET/PATH")
     for name, words in (("ADDRESS", address), ("--endpoint", endpoint or "")):
         if "://" in words and ("@" in words or urlsplit(words).query):
             raise UserError(

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 import shapely
+import torch
 from PIL import Image
 
 import dotfield
 from components.counting.count import Job, count_pictures
 from components.counting.pictures import Picture, find_pictures, unreadable
+from components.counting.results import lines, write_parquet
 from components.counting.zones import Ground, Zone
+from components.errors import UserError
+from components.runs.folder import read_weights, write_weights
 from components.runs.predictor import Predictor
+from tests.runs.test_predictor import saved
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -84,3 +90,40 @@ def test_overlays_show_where_the_people_are(tmp_path: Path, predictor: Predictor
     assert drawn.shape == (480, 640, 3)
     assert np.abs(drawn[400:470, 540:630] - 120).mean() > 60
     assert np.array_equal(drawn[100:200, 400:600], np.full((100, 200, 3), 120))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 5000), (5000, 3)])
+def test_a_picture_of_odd_shape_is_drawn_too(tmp_path: Path, predictor: Predictor, size: tuple[int, int]) -> None:
+    name = "odd" * 90  # longer than a file's name may be
+    picture = Picture(f"{name}.png", lambda: np.zeros((*size, 3), np.uint8))
+    (count,) = count_pictures(Job(predictor, overlay=tmp_path), [picture])
+    assert count.error is None
+    with Image.open(next(tmp_path.glob("000001-oddodd*.png"))) as drawn:
+        assert min(drawn.size) > 50
+
+
+def test_a_counter_with_damaged_weights_does_not_count(tmp_path: Path, folder: Path, typed) -> None:
+    run = saved(tmp_path)
+    weights = read_weights(run.best)
+    damaged = {name: torch.full_like(tensor, torch.nan) for name, tensor in weights.tensors.items()}
+    write_weights(run.best, damaged, weights.metadata)
+    with pytest.raises(UserError, match="holds numbers that are NaN or infinite"):
+        dotfield.load(run.folder)
+    assert typed("count", folder, "--counter", run.folder)[:2] == (2, "")
+
+
+def test_names_are_shown_without_moving_the_cursor_and_stay_text(tmp_path: Path, predictor: Predictor) -> None:
+    for name in (b"line\nbreak.png", b"\xff\xfe.png", b"red\x1b[31m.png"):
+        Image.new("RGB", (40, 40)).save(tmp_path / os.fsdecode(name), "PNG")
+    counts = list(count_pictures(Job(predictor), find_pictures([str(tmp_path)])))
+    shown = {line.rpartition("/")[2] for line in lines("text", counts, {}, [], False)}
+    assert shown == {"\\xff\\xfe.png", "line\\nbreak.png", "red\\x1b[31m.png"}
+    write_parquet(tmp_path / "counts.parquet", counts, {}, [], False)
+
+
+def test_outputs_that_cannot_be_written_are_refused_before_counting(tmp_path: Path, folder: Path, typed) -> None:
+    (tmp_path / "file").touch()
+    for option in (("--parquet", tmp_path / "none/counts.parquet"), ("--overlay", tmp_path / "file")):
+        code, out, error = typed("count", folder, *option)
+        assert (code, out) == (2, "")
+        assert str(option[1]) in error

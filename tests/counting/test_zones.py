@@ -144,6 +144,8 @@ def test_square_metres_of_ground_seen_in_perspective() -> None:
         ("a,0 10,0 10,10 0,10", "2x3", 'write "X,Y X,Y X,Y X,Y"'),
         ("0,0 10,0 10,10 0,10", "2", 'and "AxB"'),
         ("0,0 10,0 10,10 0,10", "0x3", "metres above 0"),
+        ("0,0 10,0 10,10 0,10", "nanx3", "metres above 0"),
+        ("0,0 inf,0 10,10 0,10", "2x3", "corners are numbers"),
     ],
 )
 def test_a_ground_that_is_none_is_refused(corners: str, size: str, why: str) -> None:

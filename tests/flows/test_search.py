@@ -79,3 +79,5 @@ def test_a_decision_is_written_down_and_the_gate_is_not_asked_twice_about_one_ru
     assert first.decision["search"] == "tiny/fixed"
     assert decide(layout, "fixed", registry) == first
     assert registry.history() == [first]
+    (tmp_path / GATE).write_text("{}\n")  # another policy is another question
+    assert decide(layout, "fixed", registry).number == 2

@@ -157,6 +157,15 @@ def test_a_password_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert len(made) >= 24
     assert serve.auth_string() == made
     assert capsys.readouterr().err.count(made) == 2
+    SERVER_AUTH.write_text("")  # a full disk, or killed in the middle
+    assert serve.auth_string() not in ("", made)
+    assert SERVER_AUTH.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_folder_without_deployments_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"prefect\.yaml: no such file; give the command in the project's folder"):
+        serve.serve(0, 1)
 
 
 def test_a_port_that_is_taken_is_named() -> None:

@@ -32,7 +32,6 @@ def test_a_run_is_deployed_counts_and_is_rolled_back(project: Path, typed) -> No
     assert (code, entry["number"], entry["action"]) == (0, 1, "deploy")
     assert entry["decision"] == {
         "outcome": "DEPLOYED BY HAND",
-        "gate": "not asked",
         "reason": "the first one",
         "run": "test/made",
     }
@@ -51,6 +50,11 @@ def test_a_run_is_deployed_counts_and_is_rolled_back(project: Path, typed) -> No
         0,
         f"rollback 3: {counter[:12]} is in use (test/made seed 3)\n",
     )
+    again = typed("deploy", run.folder, "--reason", "again")[2]
+    assert again == f"{counter[:12]} is in use already: nothing was written\n"
+    assert typed("history", "--html", "history.html")[0] == 0
+    assert "the first one" in Path("history.html").read_text()
+    assert "must say why" in typed("deploy", run.folder, "--reason", " ")[2]
     now = json.loads(typed("deployed", "--json")[1])
     assert (now["current"]["counter"], now["previous"]) == (counter, None)
     assert now["current"]["decision"] == {"outcome": "ROLLED BACK", "reason": "it was worse"}

@@ -41,6 +41,7 @@ def test_a_better_counter_is_a_go(root: Path, constant: Constant) -> None:
     assert value(verdict, "mae:better") == pytest.approx(-2, abs=1e-4)
     assert value(verdict, "mae:bound") == pytest.approx(-2, abs=1e-4)  # in every picture: no camera changes it
     assert verdict.metrics["mae"] == pytest.approx(2, abs=1e-4)
+    assert verdict.metrics["mae_bounds"] == pytest.approx([2, 2], abs=1e-4)
     assert verdict.metrics["current_mae"] == pytest.approx(4, abs=1e-4)
     assert (verdict.metrics["images"], verdict.metrics["cameras"]) == (12, 6)
     assert value(verdict, "bias") == pytest.approx(13 / 11 - 1, abs=1e-5)
@@ -157,6 +158,11 @@ def test_held_out_pictures_among_the_training_images_are_a_no_go(tmp_path: Path,
     (check,) = (check for check in verdict.checks if check.id == "leaks")
     assert (verdict.outcome, check.verdict) == ("NO-GO", "fail")
     assert check.words == "2 of 13 training images are held out: t/3.png, t/5.jpg"
+    weights = read_weights(constant(13))
+    weights.metadata["provenance"] = {"manifest_sha256": "of other data"}
+    made_anew = tmp_path / "made-anew.safetensors"
+    write_weights(made_anew, weights.tensors, weights.metadata)
+    assert verdicts(judge(made_anew, None, policy(root, leaks=leaks)))["leaks"] == "missing"
     others = photograph(tmp_path / "others", SIX, seed=9)
     assert judge(constant(13), constant(15), policy(others, leaks=leaks)).outcome == "GO"
 

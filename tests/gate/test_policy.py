@@ -27,6 +27,7 @@ def test_the_committed_policy_is_right() -> None:
         ("accuracy: {confidence: 95}", "accuracy.confidence: Input should be less than 1, not 95"),
         ("supporting: {blocking: [games]}", "supporting.blocking.0: Input should be 'density', 'camera'"),
         ("held_out: {source: {kind: points}, camera: 'cam[0-9]+'}", "held_out.camera: 'cam[0-9]+' must have one group"),
+        ("held_out: {sourc: {kind: points}}", "held_out.sourc: there is no such option; allowed: source, half"),
         ("costs: {latency: 1, latency: 2}", "gate.yaml: is not YAML: line 1: 'latency' stands twice"),
     ],
 )

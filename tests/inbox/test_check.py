@@ -46,6 +46,17 @@ def test_the_first_version_has_nothing_to_be_compared_with(arrived: Arrived) -> 
     assert json.loads(yard.paths.report.read_text())["splits"]["all"]["dots"] == 6
 
 
+def test_what_a_killed_night_refused_counts_until_a_decision(versioned: Yard) -> None:
+    for number in range(30):
+        versioned.put(f"odd-{number}.png", b"no picture")
+        versioned.put(f"odd-{number}.json", label(1, number))
+    versioned.arrive("cam0/good", 100, 2)
+    for _ in range(2):  # the second time nothing is new
+        assert values(check(versioned, versioned.ingest()))["refused"] == pytest.approx(30 / 31)
+    keep_version(versioned.paths)
+    assert values(check(versioned, versioned.ingest()))["refused"] is None
+
+
 @pytest.mark.parametrize(("people", "stopped"), [(2, []), (9, ["drift-people"])])
 def test_drift_of_counts_stops_a_night_beyond_the_tolerance(people: int, stopped: list[str], versioned: Yard) -> None:
     for seed in range(100, 112):

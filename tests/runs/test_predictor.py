@@ -15,7 +15,7 @@ from components.config import plugins
 from components.crowd import block_sum, cell_count
 from components.data.manifest import Prepared
 from components.errors import UserError
-from components.runs.folder import describe_run, save_run
+from components.runs.folder import describe_run, read_weights, save_run, write_weights
 from components.runs.predictor import RELEASED, load_predictor, resample
 from components.training.assemble import assemble, load_run
 from components.workspace.layout import RunPaths
@@ -106,6 +106,20 @@ def test_weights_of_a_counter_that_has_changed_since_are_named(tmp_path: Path) -
     run.best.write_bytes(run.best.read_bytes().replace(b"counter.fuse.bias", b"counter.fuse.bogus"))
     with pytest.raises(UserError, match=r"does not fit the counter mcnn of this version|is damaged"):
         load_predictor(run.folder)
+
+
+def test_weights_without_what_is_needed_to_count_are_named(tmp_path: Path) -> None:
+    run = saved(tmp_path)
+    weights = read_weights(run.best)
+    for metadata, said in (
+        (weights.metadata | {"format": "new"}, "its format is 'new'"),
+        ({"format": 1, "counter": {"kind": "mcnn"}}, "its metadata lack loss, scale, stride"),
+        (weights.metadata | {"scale": 0}, "its scale is 0"),
+        (weights.metadata | {"preprocessing": {"longest_side": -5}}, "its longest_side is -5"),
+    ):
+        write_weights(run.best, weights.tensors, metadata)
+        with pytest.raises(UserError, match=rf"is damaged or not one of dotfield's \({said}"):
+            load_predictor(run.folder)
 
 
 @pytest.mark.parametrize("width", [64, 70])

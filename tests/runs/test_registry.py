@@ -311,32 +311,6 @@ def test_a_process_that_hangs_while_it_writes_is_named(tmp_path: Path, monkeypat
         registry.record({})
 
 
-def test_an_address_may_be_a_file_url(tmp_path: Path) -> None:
-    (tmp_path / "the registry").mkdir()
-    Registry((tmp_path / "the registry").as_uri()).record({})
-    assert len(Registry(str(tmp_path / "the registry")).history()) == 1
-
-
-@pytest.mark.parametrize(
-    ("address", "message"),
-    [
-        ("gs://bucket", "gs://bucket: must be a folder, a file:// or an s3:// address"),
-        ("s3://", "s3://: write s3://BUCKET/PATH"),
-        ("", "the empty address: must be a folder"),
-    ],
-)
-def test_other_addresses_are_refused(address: str, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        Registry(address)
-
-
-def test_a_bucket_that_is_not_there_is_one_line(s3: Any) -> None:
-    with pytest.raises(
-        UserError, match=r"s3://nowhere/x/ledger: cannot be listed \(The specified bucket does not exist"
-    ):
-        Registry("s3://nowhere/x").current()
-
-
 def test_answers_about_held_out_images_are_counted(address: str) -> None:
     registry = Registry(address)
     assert [registry.count_answer("abc", {"outcome": "GO"}) for _ in range(3)] == [1, 2, 3]

@@ -87,6 +87,10 @@ def test_a_value_that_is_not_allowed_leaves_the_file_alone(layout: Layout) -> No
 def test_searches_that_are_not_there_or_have_not_ended(layout: Layout) -> None:
     with pytest.raises(UserError, match="there is no search 'other'; searches: best"):
         apply_search(layout, "other")
+    for torn in ("", "values: {", "experiment: nobody\nvalues: {}\n"):
+        layout.search("best").best.write_text(torn)
+        with pytest.raises(UserError, match=r"best\.yaml: .*; run the search again"):
+            apply_search(layout, "best")
     layout.search("best").best.unlink()
     with pytest.raises(UserError, match="the search has not ended"):
         apply_search(layout, "best")

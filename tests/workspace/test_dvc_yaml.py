@@ -140,6 +140,8 @@ def test_files_that_stand_for_none_hold_a_docstring_and_another_entry_changes_no
 def test_a_pipeline_of_other_entries_is_out_of_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     layout = study(tmp_path)
     monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"params/own/dvc.yaml: no such file; `dotfield run own` writes it"):
+        resolve(layout)
     dvc_yaml.write(layout)
     resolve(layout)
     values = yaml.safe_load(layout.params.read_text())

@@ -57,6 +57,15 @@ def test_a_folder_that_may_not_be_written_is_one_line(ended: Callable) -> None:
     assert "Permission denied: 'out': make it readable and writable" in text
 
 
+def test_a_name_that_cannot_be_a_file_is_one_line(ended: Callable, tmp_path: Path) -> None:
+    for place in (tmp_path, tmp_path / ("long" * 100)):
+        with pytest.raises(OSError, match=r"directory|too long") as refused:
+            place.read_bytes()
+        code, text = ended(refused.value)
+        assert (code, text.count("\n")) == (2, 1)
+        assert f"{place}': name another file or folder" in text
+
+
 def test_ctrl_c_is_one_line(ended: Callable) -> None:
     assert ended(KeyboardInterrupt()) == (130, "test_processes: stopped; the same command goes on from here\n")
 

@@ -68,6 +68,7 @@ def test_credentials_that_are_refused_are_said_with_the_right_that_they_need(ref
         ("s3://crowds/results?token=hidden", None, "ADDRESS: must have no user, password and query"),
         ("s3://crowds/results", "https://key:hidden@host:9000", "--endpoint: must have no user, password and query"),
         ("ftp://host/results", None, "ftp://host/results: must be a folder, or s3://BUCKET/PATH"),
+        ("", None, "ADDRESS: is empty"),
         ("s3://", None, "s3://: must be a folder, or s3://BUCKET/PATH"),
         ("s3://crowds", "host:9000", "--endpoint host:9000: must be a URL"),
         (

@@ -37,6 +37,7 @@ CHANGES_NO_NUMBER = {
     "training.checkpoints": "where an interrupted run goes on from",
     "training.loggers": "write curves for other tools",
     "training.ray_cluster": "starts the processes that train",
+    "training.node_data": "brings the data to other nodes, checked by their hash",
     "training.progress": "what is shown meanwhile, and what a record says of it",
     "workspace.dvc_yaml": "writes dvc.yaml",
     "workspace.layout": "where files lie",

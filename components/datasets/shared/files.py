@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from PIL import Image
 
+from components.data.decode import open_image, refuse_special
 from components.errors import UserError
 
 Key = Callable[[str], str]
@@ -43,7 +44,7 @@ def image_size(path: Path) -> tuple[int, int] | None:
     """Width and height of an image file, turned as its EXIF orientation says; None for what is no image: that is said
     where images are decoded."""
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             width, height = image.size
             exif = Image.Image.getexif(image)  # a PNG's own would decode the whole image
             return (height, width) if exif.get(ORIENTATION, 1) >= 5 else (width, height)
@@ -53,6 +54,7 @@ def image_size(path: Path) -> tuple[int, int] | None:
 
 def read_text(path: Path) -> str:
     """The text of a file in UTF-8, or in UTF-16 that begins with a byte order mark. Raises UserError: neither."""
+    refuse_special(path)
     content = path.read_bytes()
     try:
         return content.decode("utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig")

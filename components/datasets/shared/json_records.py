@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -70,8 +71,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Raises UserError: a key that stands twice, of which Python would keep the last."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        twice = next(key for key, number in Counter(key for key, _ in pairs).items() if number > 1)
         raise UserError(f"the key {twice!r} stands twice in one object: files were merged; keep one of them")
     return found
 

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from scipy.io import loadmat, whosmat
 
+from components.data.decode import refuse_special
+from components.datasets.shared.mat_check import check_mat
 from components.errors import UserError
 
 OTHER_STRUCTURE = (AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError)
@@ -41,11 +43,12 @@ def as_number(values: np.ndarray, what: str) -> int:
 def load_mat(path: Path, *names: str) -> dict[str, np.ndarray]:
     """Variables of a MATLAB file, by name.
 
-    Raises UserError: a damaged file, version 7.3, or a variable that is missing or is not a dense array."""
+    Raises UserError: a damaged file, what `check_mat` refuses, a variable that is missing or is no dense array."""
     try:
+        check_mat(path, names)
         found: dict[str, Any] = loadmat(path, variable_names=names)
-    except NotImplementedError:
-        raise UserError("is a MATLAB 7.3 file: save it in MATLAB with `-v7`") from None
+    except UserError:
+        raise
     except Exception as error:  # a damaged file fails in scipy with errors of any type
         raise UserError(f"not a readable .mat ({type(error).__name__})") from None
     missing = [name for name in names if name not in found]
@@ -60,6 +63,7 @@ def load_mat(path: Path, *names: str) -> dict[str, np.ndarray]:
 def variables(path: Path) -> set[str]:
     """The names of the variables of a MATLAB file; none where `load_mat` will say what is wrong with it."""
     try:
+        refuse_special(path)
         return {name for name, *_ in whosmat(path)}
     except Exception:  # a damaged file fails in scipy with errors of any type
         return set()
