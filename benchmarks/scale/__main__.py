@@ -3,8 +3,9 @@
     python -m benchmarks.scale                        # tables, and the figures of docs/scale.md
     python -m benchmarks.scale measure                # costs of this machine; real trainings beside simulated ones
 
-Without Ray, the first takes a minute on one core; docs/scale.md says what is assumed. The second starts a Ray cluster of
-two nodes and trains three times; exit code 1 if a simulated training is more than 10 % away from the real one."""
+Without Ray, the first takes a minute on one core; docs/scale.md says what is assumed. The second starts a Ray
+cluster of two nodes and trains three times; exit code 1 if a simulated training is more than 10 % away from the real
+one."""
 
 from __future__ import annotations
 
