@@ -17,7 +17,7 @@ help:  ## list the commands
 demo: $(STAMP)  ## run what is stale of the demo, then show its table and where the report is
 	@$(BIN)/dotfield run demo
 
-test: $(STAMP)  ## lint, format, import ladder, types, and all tests
+test: $(STAMP)  ## lint, format, import layers, types, and all tests
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports

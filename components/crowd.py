@@ -1,4 +1,4 @@
-"""The types that all rooms share: samples, crops, batches, and what a data set, a counter, a map and a loss are.
+"""The types that all packages share: samples, crops, batches, and what a data set, a counter, a map and a loss are.
 
 Coordinates are pixel *edges*: an image of width W spans x = 0 to W, pixel i covers [i, i + 1). A flip maps x to
 W - x, a resize multiplies, and a dot on the far edge still belongs to the last pixel."""

@@ -18,7 +18,7 @@ from tests.conftest import ROOT
 FILES = sorted(
     [
         ROOT / "dotfield.py",
-        *(path for room in ("components", "flows", "benchmarks") for path in (ROOT / room).rglob("*.py")),
+        *(path for package in ("components", "flows", "benchmarks") for path in (ROOT / package).rglob("*.py")),
     ]
 )
 REFUSED = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from components.config import plugins
+from components.config.options import Choice
+from components.config.resolve import Kind, build_loss
+
 Facts = dict[str, Any]
 DIGITS = {"MAE": 1, "RMSE": 1, "bias": 1, "NAE": 3}
 NOT_KNOWN = "not known"
@@ -51,14 +55,21 @@ def _purpose(facts: Facts) -> list[str]:
 def _network(network: Facts) -> list[str]:
     lines = [
         f"- Counter: {_choice(network['counter'])}; {network['parameters']:,} parameters, stride {network['stride']}",
-        f"- Learned from: {_choice(network['density_map'])} maps of {_choice(network['annotation'])} Gaussians; "
-        f"loss {_choice(network['loss'])}",
+        f"- Learned from: {_target(network)}; loss {_choice(network['loss'])}",
         f"- Started from: {network['started_from'] or NOT_KNOWN}",
     ]
     if backbone := network["backbone"]:
         lines.append(f"- Backbone's weights: {backbone['source']}. Licence: {backbone['licence']}.")
         lines += [f"  {backbone['note']}"] if "note" in backbone else []
     return lines
+
+
+def _target(network: Facts) -> str:
+    """What the loss compared the predictions with."""
+    choice = Choice.model_validate(network["loss"])
+    if not build_loss(Kind(choice.kind, plugins.resolve("loss", choice, "loss"))).uses_density_map:
+        return "the dots themselves"
+    return f"{_choice(network['density_map'])} maps of {_choice(network['annotation'])} Gaussians"
 
 
 def _data(data: Facts, objects: str) -> list[str]:

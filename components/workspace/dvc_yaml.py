@@ -35,8 +35,8 @@ PLACEHOLDERS = {"dataset": "${item.kind}"} | {
 # take their places (of empty ones DVC would warn at every stage).
 FILES = {"datasets": 2, "maps": 1, "experiments": 3}
 DOCSTRINGS = tuple(
-    f"components/{room}/__init__.py"
-    for room in ("config", "counters", "data", "datasets", "density_maps", "evaluation", "runs", "stages", "training")
+    f"components/{name}/__init__.py"
+    for name in ("config", "counters", "data", "datasets", "density_maps", "evaluation", "runs", "stages", "training")
 )
 
 CURVES = ("val_mae", "loss")  # columns of a run's metrics.csv that `dvc plots` shows

@@ -1,4 +1,4 @@
-"""The simulated month: what arrives, and what is said of it. The nights themselves are the rooms' own tests' matter."""
+"""The simulated month: what arrives, and what is said of it. Other tests have the nights themselves."""
 
 from __future__ import annotations
 

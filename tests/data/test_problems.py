@@ -11,7 +11,7 @@ import pytest
 from components.crowd import NOTHING_LOST, Problem, ProblemId
 from tests.conftest import ROOT
 
-FILES = sorted(path for room in ("data", "datasets") for path in (ROOT / "components" / room).rglob("*.py"))
+FILES = sorted(path for package in ("data", "datasets") for path in (ROOT / "components" / package).rglob("*.py"))
 
 
 def calls(path: Path) -> list[ast.Call]:

@@ -12,6 +12,7 @@ import dotfield
 from components.data.manifest import Prepared
 from components.errors import UserError
 from components.evaluation.scores import Scores
+from components.export.card import markdown
 from components.export.export import export
 from components.export.facts import backbone, by_scene, results
 from components.runs.folder import read_weights
@@ -57,6 +58,23 @@ def test_the_card_names_data_split_protocol_and_how_to_make_it_again(run: Path, 
     ):
         assert words in text
     assert str(run.parents[4]) not in text  # nothing of the machine on which it was made
+
+
+def test_a_loss_that_reads_dots_learned_from_no_map(file: Path) -> None:
+    facts = read_weights(file).metadata["card"]
+    facts["file"] = {
+        "name": "a",
+        "kind": "b",
+        "bytes": 1,
+        "sha256": "c",
+        "images": 1,
+        "difference": 0,
+        "use": "d",
+        "command": "",
+    }
+    assert "- Learned from: refined (" in markdown(facts)
+    facts["network"]["loss"] = {"kind": "zip"}
+    assert "- Learned from: the dots themselves; loss zip" in markdown(facts)
 
 
 def test_weights_away_from_their_study_have_a_card_without_errors(run: Path, tmp_path: Path) -> None:
