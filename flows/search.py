@@ -53,6 +53,8 @@ def search(study: Name = DEMO, search: Name = "refined", gate: bool = True, para
     layout = Layout(study)
     try:
         availability.require(dvc_yaml.load(layout), str(layout.params))
+        if gate:
+            load_options(Policy, GATE)  # a mistake in it is said before anything is trained
         if failed := run_stages(dvc.needed(layout, f"search@{search}"), parallel):
             return failed
         show_trials(layout, search)

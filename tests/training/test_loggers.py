@@ -6,6 +6,8 @@ import csv
 import importlib.util
 import json
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -136,3 +138,11 @@ def test_dvclive_leaves_the_pipeline_alone(paths: RunPaths, monkeypatch: pytest.
     tables = {f"logs/dvclive/plots/metrics/{name}.tsv" for name in ("loss", "seconds", "val_mae")}
     assert written == tables | {"logs/dvclive/metrics.json"}
     assert json.loads((paths.logs("dvclive") / "metrics.json").read_text())["step"] == 3
+
+
+def test_a_repository_without_a_commit_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    subprocess.run(["git", "init", "-q"], check=True)
+    subprocess.run([sys.executable, "-m", "dvc", "init", "-q"], check=True)
+    with pytest.raises(UserError, match=r"Empty git repo\): make a first commit, or leave dvclive out"):
+        log(RunPaths(tmp_path / "out/seed-4"), "dvclive", monkeypatch, HISTORY)

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from dvclive.live import Live
+from scmrepo.exceptions import SCMError
+
+from components.errors import UserError
 
 
 class DVCLive:
@@ -26,5 +29,13 @@ class DVCLive:
 
 
 def start(folder: Path, run: str, options: Mapping[str, Any]) -> DVCLive:
-    """`metrics.json` with the last epoch, and a table of each value by epoch in `plots/metrics`."""
-    return DVCLive(folder)
+    """`metrics.json` with the last epoch, and a table of each value by epoch in `plots/metrics`.
+
+    Raises UserError in a Git repository without a commit, which DVCLive cannot name."""
+    try:
+        return DVCLive(folder)
+    except SCMError as error:
+        raise UserError(
+            f"DVCLive cannot read the Git repository ({error}): make a first commit, or leave dvclive out of "
+            "DOTFIELD_LOGGERS"
+        ) from None
