@@ -1,4 +1,4 @@
-"""The mistakes of users, apart from our own."""
+"""The mistakes of users, apart from our own, and how errors are put in words."""
 
 from __future__ import annotations
 
@@ -9,3 +9,8 @@ class UserError(ValueError):
     It is printed as a line, without a traceback; so is, of all others, only what the machine refuses: a full disk or a
     missing permission (`components/workspace/processes.py`). A ValueError, since that is what pydantic's
     validators, in which options are checked, have to raise; nothing but this class is caught by name as a mistake."""
+
+
+def one_line(error: Exception) -> str:
+    """What an error says, without line breaks; its type, where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from components.errors import UserError
+from components.errors import UserError, one_line
 
 MOST = 1_000_000  # characters of a file, and of what its aliases repeat
 
@@ -70,4 +70,4 @@ def _describe(error: Exception) -> str:
         return f"line {mark.line + 1}: {problem}"
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
-    return " ".join(str(error).split()) or type(error).__name__
+    return one_line(error)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from components.data.decode import image_suffixes, read_image
-from components.errors import UserError
+from components.errors import UserError, one_line
 
 if TYPE_CHECKING:
     from s3fs import S3FileSystem
@@ -111,7 +111,7 @@ def _objects(address: str) -> Iterator[Picture]:
         suffixes = image_suffixes()
         images = [key for key in keys if Path(key).suffix.lower() in suffixes] if len(keys) > 1 else keys
     except Exception as error:  # whatever botocore and aiohttp raise for an address, a permission or a network
-        yield unreadable(address, f"cannot be listed ({_one_line(error)})")
+        yield unreadable(address, f"cannot be listed ({one_line(error)})")
         return
     if not images:
         yield unreadable(address, "has no image")
@@ -123,7 +123,7 @@ def _read_object(bucket: S3FileSystem, key: str) -> np.ndarray:
     try:
         contents: bytes = bucket.cat_file(key)
     except Exception as error:
-        raise UserError(f"{S3}{key}: cannot be fetched ({_one_line(error)})") from None
+        raise UserError(f"{S3}{key}: cannot be fetched ({one_line(error)})") from None
     return decode(contents, f"{S3}{key}")
 
 
@@ -149,7 +149,7 @@ def video_frames(address: str, every: float) -> Iterator[Picture]:
                     pixels = np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90))
                     yield Picture(address, partial(np.asarray, pixels), number, seconds)
     except (av.FFmpegError, OSError) as error:
-        yield unreadable(address, f"cannot be decoded as a video ({_one_line(error)})")
+        yield unreadable(address, f"cannot be decoded as a video ({one_line(error)})")
 
 
 def unreadable(name: str, why: str) -> Picture:
@@ -159,7 +159,3 @@ def unreadable(name: str, why: str) -> Picture:
         raise UserError(f"{name}: {why}")
 
     return Picture(name, read)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

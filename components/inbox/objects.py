@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from components.errors import UserError
+from components.errors import UserError, one_line
 
 S3 = "s3://"
 
@@ -94,7 +94,7 @@ class Bucket:
         try:
             found = self._bucket.find(self.address, detail=True)
         except Exception as error:  # whatever botocore and aiohttp raise for an address, a permission or a network
-            raise UserError(f"inbox: {self.address}: cannot be listed ({_one_line(error)})") from None
+            raise UserError(f"inbox: {self.address}: cannot be listed ({one_line(error)})") from None
         return sorted(
             StoredObject(
                 key.removeprefix(self._prefix),
@@ -110,7 +110,7 @@ class Bucket:
         try:
             contents: bytes = self._bucket.cat_file(f"{self._prefix}{stored.name}", end=stored.size + 1)
         except Exception as error:
-            raise UserError(f"cannot be fetched ({_one_line(error)})") from None
+            raise UserError(f"cannot be fetched ({one_line(error)})") from None
         if len(contents) != stored.size:
             raise UserError("changed while it was read")
         return contents
@@ -118,7 +118,3 @@ class Bucket:
 
 def _stamp(found: os.stat_result) -> str:
     return str(found.st_mtime_ns)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

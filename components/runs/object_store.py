@@ -13,7 +13,7 @@ from urllib.request import url2pathname
 
 from filelock import FileLock, Timeout
 
-from components.errors import UserError
+from components.errors import UserError, one_line
 from components.workspace.atomic import write_atomically
 from components.workspace.layout import RegistryNames
 from components.workspace.lock import WAIT
@@ -148,5 +148,4 @@ class Bucket:
         return sorted(key.removeprefix(self._place("")) for key in found)
 
     def _refused(self, name: str, what: str, error: Exception) -> UserError:
-        why = " ".join(str(error).split()) or type(error).__name__
-        return UserError(f"{self.address}/{name}: cannot be {what} ({why})")
+        return UserError(f"{self.address}/{name}: cannot be {what} ({one_line(error)})")

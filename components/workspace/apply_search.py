@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 
 from components.config.load import load_study
 from components.config.study import Study
-from components.errors import UserError
+from components.errors import UserError, one_line
 from components.workspace.atomic import write_atomically
 from components.workspace.layout import Layout
 
@@ -68,7 +68,7 @@ def _read(layout: Layout, search: str) -> tuple[Study, dict[str, Any]]:
         best: dict[str, Any] = yaml.safe_load(paths.best.read_text())
         experiment, values = best["experiment"], best["values"]
     except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError) as error:
-        raise UserError(f"{paths.best}: is damaged ({' '.join(str(error).split())}); run the search again") from None
+        raise UserError(f"{paths.best}: is damaged ({one_line(error)}); run the search again") from None
     if experiment not in study.experiments or not isinstance(values, dict):
         raise UserError(f"{paths.best}: names no experiment of {layout.params}; run the search again")
     return study, best

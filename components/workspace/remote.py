@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from components.errors import UserError
+from components.errors import UserError, one_line
 from components.workspace.layout import REMOTE
 from components.workspace.processes import python_environment
 
@@ -83,15 +83,15 @@ def _attempt(attempt: Callable[[], Any], step: str, where: str) -> Any:
         return attempt()
     except PermissionError as error:
         right = f"; the credentials need {RIGHTS[step]}" if S3 in where else ""
-        raise UserError(f"{where}: refused, nothing can be {step} there ({_one_line(error)}){right}") from None
+        raise UserError(f"{where}: refused, nothing can be {step} there ({one_line(error)}){right}") from None
     except FileNotFoundError as error:
-        raise UserError(f"{where}: there is no such bucket or folder ({_one_line(error)}): create it first") from None
+        raise UserError(f"{where}: there is no such bucket or folder ({one_line(error)}): create it first") from None
     except (EndpointConnectionError, ConnectTimeoutError):
         raise UserError(f"{where}: nothing answers there; see that the server runs, or give --endpoint URL") from None
     except NoCredentialsError:
         raise UserError(f"{where}: no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY") from None
     except Exception as error:  # whatever else botocore and aiohttp raise
-        raise UserError(f"{where}: nothing can be {step} there ({_one_line(error)})") from None
+        raise UserError(f"{where}: nothing can be {step} there ({one_line(error)})") from None
 
 
 def _dvc(*words: str) -> None:
@@ -99,8 +99,4 @@ def _dvc(*words: str) -> None:
         [sys.executable, "-m", "dvc", *words], capture_output=True, text=True, check=False, env=python_environment()
     )
     if done.returncode:
-        raise UserError(f"dvc {' '.join(words)}: {_one_line(done.stderr)}")
-
-
-def _one_line(error: object) -> str:
-    return " ".join(str(error).split())
+        raise UserError(f"dvc {' '.join(words)}: {' '.join(done.stderr.split())}")
