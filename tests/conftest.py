@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import boto3
@@ -61,6 +62,13 @@ def s3() -> Iterator[Any]:
         client.create_bucket(Bucket="crowds")
         yield client
     server.stop()
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A folder with a name that is short enough for Ray's sockets."""
+    with TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 import yaml
@@ -32,13 +31,6 @@ CANARIES = {
     "PREFECT_SERVER_API_AUTH_STRING": f"admin:{PASSWORD}",
 }
 WORDS = [b"canary-of-", base64.b64encode(f"admin:{PASSWORD}".encode())]
-
-
-@pytest.fixture
-def ray_logs() -> Iterator[Path]:
-    """A folder with a name that is short enough for Ray's sockets."""
-    with TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:
-        yield Path(folder)
 
 
 def project(folder: Path) -> Path:
@@ -79,9 +71,9 @@ def test_the_search_finds_what_is_there(tmp_path: Path) -> None:
     assert [path.name for path in files_with_secrets(tmp_path)] == ["a.log", "b"]
 
 
-def test_no_secret_of_the_environment_is_left_behind(tmp_path: Path, ray_logs: Path) -> None:
+def test_no_secret_of_the_environment_is_left_behind(tmp_path: Path, short_folder: Path) -> None:
     folder = project(tmp_path / "project")
-    ours = {"PYTHONPATH": f".{os.pathsep}{ROOT}", "RAY_TMPDIR": str(ray_logs), "AWS_ACCESS_KEY_ID": "test"}
+    ours = {"PYTHONPATH": f".{os.pathsep}{ROOT}", "RAY_TMPDIR": str(short_folder), "AWS_ACCESS_KEY_ID": "test"}
     environment = stand_in.ENVIRONMENT | CANARIES | ours
     run = stand_in.command(folder, "dotfield", "run", "tiny", env=environment)
     assert run.returncode == 0, run.stdout
@@ -91,5 +83,5 @@ def test_no_secret_of_the_environment_is_left_behind(tmp_path: Path, ray_logs: P
     assert not [word for word in WORDS if word in (run.stdout + failed.stdout).encode()]
     written = {path.name for path in folder.rglob("*")}
     assert {"report.html", "best.safetensors", "dvc.lock", "metrics.csv"} <= written, sorted(written)
-    assert any(ray_logs.iterdir())
-    assert files_with_secrets(folder, ray_logs) == []
+    assert any(short_folder.iterdir())
+    assert files_with_secrets(folder, short_folder) == []

@@ -109,7 +109,7 @@ def node_without(folder: Path, environment: dict[str, str], *options: str) -> It
 
 
 @pytest.mark.slow
-def test_two_nodes_without_the_project_train_as_one_process_does(tmp_path, tmp_path_factory, monkeypatch) -> None:
+def test_two_nodes_without_the_project_train_as_one_process_does(tmp_path, short_folder, monkeypatch) -> None:
     """To rounding. They see neither the prepared data nor this clone's working directory."""
     project = tmp_path / "project"
     project.mkdir()
@@ -124,7 +124,7 @@ def test_two_nodes_without_the_project_train_as_one_process_does(tmp_path, tmp_p
         "RAY_AUTH_MODE": "disabled",
         "RAY_raylet_start_wait_time_s": "120",
     }
-    place = ("--temp-dir", str(tmp_path_factory.mktemp("ray", numbered=False)))
+    place = ("--temp-dir", str(short_folder))
     head = ("--head", "--port", address.rpartition(":")[2], "--num-cpus", "1", "--include-dashboard", "false", *place)
     second = ("--address", address, "--num-cpus", "1")
     monkeypatch.setenv("RAY_ADDRESS", address)
