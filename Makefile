@@ -22,7 +22,7 @@ test: $(STAMP)  ## lint, format, import layers, types, and all tests
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 audit: $(STAMP)  ## known vulnerabilities of the pinned packages; fails without an answer for each of them
 	@$(BIN)/python .ci/audit.py

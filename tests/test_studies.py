@@ -113,7 +113,7 @@ def shrunk(study: str, raw: Path) -> dict[str, Any]:
     for entry in values["datasets"].values():
         source = entry["source"]
         kind = source["kind"]
-        part = Path(f"part_{source['part']}") if "part" in source else Path()
+        part = Path(f"part_{source['part']}") if source.get("part", "both") != "both" else Path()
         tiny = {"images": 8, "height": 48, "width": 64} if kind == "synthetic" else {"root": str(raw / kind / part)}
         entry["source"] = source | tiny
     for experiment in values["experiments"].values():
@@ -128,7 +128,7 @@ def shrunk(study: str, raw: Path) -> dict[str, Any]:
 
 
 def _small(training: dict[str, Any]) -> dict[str, Any]:
-    side = 32 if training.get("augmentation") else 64  # images of 64 x 48 stay larger when they are scaled down
+    side = 24 if training.get("augmentation") else 64  # images of 64 x 48 stay larger when they are scaled down
     return training | SMALL | ({"crop": [side, side]} if training.get("crop") else {})
 
 

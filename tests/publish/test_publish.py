@@ -259,7 +259,7 @@ def test_runs_with_other_options_than_the_study_has_now_count_as_not_run(copy):
     ("file", "said"),
     [
         ("runs/fixed/seed-3/run.json", r"run\.json: is damaged"),
-        ("runs/fixed/seed-3/best.safetensors", r"best\.safetensors: is damaged .*; remove its folder and train"),
+        ("runs/fixed/seed-3/best.safetensors", r"best\.safetensors: is damaged .*; train the run again"),
         ("scores/fixed.parquet", r"fixed\.parquet: is not whole; remove it"),
         ("prepared/crowd/manifest.parquet", r"manifest\.parquet: is not whole; remove it"),
         ("prepared/crowd/images/data.npy", r"images: is not whole .*; run the stage"),
