@@ -90,11 +90,11 @@ def count(
 
 
 def _check_outputs(parquet: Path | None, overlay: Path | None) -> None:
-    """Raises UserError before anything is counted in vain."""
+    """Raises UserError, before anything is counted, for an output that cannot be written."""
     from components.errors import UserError
 
     if parquet and (parquet.is_dir() or not parquet.absolute().parent.is_dir()):
-        raise UserError(f"--parquet {parquet}: must be a file in a folder that there is")
+        raise UserError(f"--parquet {parquet}: is a folder, or its folder does not exist; name a file")
     if overlay and overlay.exists() and not overlay.is_dir():
         raise UserError(f"--overlay {overlay}: is a file; name a folder")
 

@@ -54,6 +54,7 @@ class Ingested:
 
     @property
     def undecided_refused(self) -> int:
+        """How many of the undecided objects were refused."""
         return sum(reason != "" for reason in self.undecided.values())
 
 

@@ -136,5 +136,5 @@ def _write_metrics(path: Path, history: list[dict[str, float]]) -> None:
 
 
 def damaged(file: Path, why: object) -> UserError:
-    """The mistake of a file of which not all is there."""
+    """The error for a file that is cut off, altered, or of another kind."""
     return UserError(f"{file}: is damaged or not one of dotfield's ({why}); train the run again, or get the file again")

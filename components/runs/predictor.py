@@ -22,9 +22,9 @@ from components.workspace.layout import RunPaths
 
 RELEASED = Path(__file__).parent / "released" / "counter.safetensors"  # of params/released: see its card
 TILE, MARGIN = 2048, 416  # pixels; whole cells of every stride. The margin covers what a cell of EfficientNet-Lite sees
-NEEDED = ("counter", "loss", "scale", "stride", "preprocessing")  # of the metadata
-LONGEST = 300  # letters of what PyTorch says of weights that do not fit
 WHOLE = TILE + 2 * MARGIN  # pixels: no side of an image that is counted at once is longer
+NEEDED = ("counter", "loss", "scale", "stride", "preprocessing")  # keys of the metadata
+MESSAGE_LENGTH = 300  # characters of what PyTorch says of weights that do not fit
 
 
 class Predictor:
@@ -172,6 +172,6 @@ def build_networks(weights: Weights) -> tuple[Counter, CountingLoss]:
     try:
         counter.load_state_dict(weights.of("counter"))
     except RuntimeError as error:
-        why = shorten(str(error), LONGEST, placeholder=" ...")
+        why = shorten(str(error), MESSAGE_LENGTH, placeholder=" ...")
         raise UserError(f"{weights.file}: does not fit the counter {choice.kind} of this version ({why})") from None
     return counter, loss

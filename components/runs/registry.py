@@ -27,7 +27,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from components.errors import UserError
-from components.runs.folder import Weights, read_weights
+from components.runs.folder import read_weights
 from components.runs.journal import Journal
 from components.runs.object_store import open_store
 from components.runs.predictor import build_networks, check_finite
@@ -106,7 +106,9 @@ class Registry:
 
         Raises UserError: see `read_weights`, or the weights do not fit their counter, or hold NaN or infinite
         numbers."""
-        _check_weights(read_weights(weights))
+        read = read_weights(weights)
+        build_networks(read)
+        check_finite(read)
         contents = weights.read_bytes()
         counter = hashlib.sha256(contents).hexdigest()
         if self._store.read(RegistryNames.weights(counter)) != contents:
@@ -294,12 +296,6 @@ def _ledger_number(pointer: bytes | None) -> int | None:
         return None if pointer is None else int(json.loads(pointer)["ledger"])
     except (ValueError, KeyError, TypeError):
         return None
-
-
-def _check_weights(weights: Weights) -> None:
-    """Raises UserError where the weights do not fit their counter, or are not all finite."""
-    build_networks(weights)
-    check_finite(weights)
 
 
 def _has_hash(file: Path, expected: str) -> bool:
