@@ -66,6 +66,7 @@ class PlainLoop:
 
     def __init__(self, predictor: Predictor) -> None:
         self.counter = copy.deepcopy(predictor._counter).to(memory_format=torch.contiguous_format)
+        self.people = predictor._loss.people  # what outputs say of people: of `zip` they are several channels
         self.scale, self.longest_side = predictor.metadata["scale"], predictor.longest_side
 
     @torch.no_grad()
@@ -78,7 +79,7 @@ class PlainLoop:
                 size = (round(image.width * scale), round(image.height * scale))
                 image = image.resize(size, Image.Resampling.LANCZOS)
             tensor = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()[None].float() / 255
-            counts.append(self.counter(tensor).sum().item() / self.scale)
+            counts.append(self.people(self.counter(tensor)).sum().item() / self.scale)
         return counts
 
 
