@@ -149,7 +149,7 @@ def _describe(what: str, code: int, last: str) -> str:
 
 def _environment(parallel: int) -> dict[str, str]:
     """Lines of output as they come. Of several stages at the same time each gets its part of this machine's CPUs: every
-    one starts a Ray that would otherwise take all, and threads that wait for a core would take it from those that work."""
+    one starts a Ray that would otherwise take all, and threads that wait for a core take it from those that work."""
     share = max(1, (psutil.cpu_count() or 1) // parallel)
     parts = {"RAY_OVERRIDE_RESOURCES": json.dumps({"CPU": share}), "OMP_NUM_THREADS": str(share)}
     return (parts if parallel > 1 else {}) | python_environment() | {"PYTHONUNBUFFERED": "1"}

@@ -1,5 +1,5 @@
-"""Tests. Two run at a time, so each computes with one thread, and a thread that waits leaves its core to others: threads
-that spin while they wait for a core make the suite several times slower. Read before torch and numpy are imported."""
+"""Tests. Two run at a time, so each computes with one thread, and a thread that waits leaves its core to others:
+threads that spin while they wait for one make the suite several times slower. torch reads this when it is imported."""
 
 import os
 
