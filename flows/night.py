@@ -80,10 +80,15 @@ class Night:
 
 
 def open_night(file: Path) -> Night:
-    """Raises UserError: a mistake in the settings, the study or the gate's policy."""
+    """Raises UserError: a mistake in the settings, the study or the gate's policy; there is no remote to push to, or
+    the branch cannot be committed to."""
     settings = load_options(Retrain, file)
     night = Night(file, settings, *open_raw_set(settings))
     assert night.policy
+    if settings.push:
+        dvc.require_remote(f"{file}: push")
+    if settings.branch:
+        versions.require_branch(settings.branch)
     return night
 
 
@@ -132,7 +137,7 @@ def keep_results(night: Night, done: list[dvc.Stage], data: dict[str, Any], log:
     if night.settings.push:
         dvc.run(["push", *(stage.address for stage in done)], log)
     lock = hashlib.sha256(layout.pipeline_lock.read_bytes()).hexdigest()
-    files = [versions.dvc_file(night.raw.root), layout.params, layout.pipeline, layout.pipeline_lock]
+    files = [*versions.files_of(night.raw.root), layout.params, layout.pipeline, layout.pipeline_lock]
     message = f"{night.settings.study}: {data['images']} images, version {data['version'][:12]}"
     commit = versions.commit_files(night.settings.branch, files, message) if night.settings.branch else None
     record = read_record(layout.run(night.settings.experiment, night.settings.seed)) or {}
@@ -176,10 +181,15 @@ def deploy(night: Night, verdict: Verdict, facts: dict[str, Any], file: Path) ->
     return decide(verdict, night.registry, file, night.paths.card, {"night": night.key, **facts})
 
 
-def publish(night: Night) -> None:
-    """The study's report, of what was run, and the page of all decisions."""
-    preview(night.layout)
-    history.write_page(night.registry.history(), night.registry.address, night.layout.preview.history)
+def publish(night: Night, log: Log) -> None:
+    """The study's report, of what was run, and the page of all decisions; pushed and committed, if told so."""
+    layout, branch = night.layout, night.settings.branch
+    preview(layout)
+    history.write_page(night.registry.history(), night.registry.address, layout.preview.history)
+    if night.settings.push:
+        versions.keep_report(layout, log)
+        if branch:
+            versions.commit_files(branch, [layout.report_dvc], f"{night.settings.study}: report")
 
 
 def notify(night: Night, entry: Entry) -> None:

@@ -143,9 +143,9 @@ def deploy(tonight: Night, verdict: Verdict, facts: dict[str, Any], file: Path) 
     return night.deploy(tonight, verdict, facts, file)
 
 
-@step
+@fetching_step
 def publish(tonight: Night) -> None:
-    night.publish(tonight)
+    night.publish(tonight, get_run_logger().info)
     show_tables(tonight.layout.preview)
     table = history.history_table(tonight.registry.history())
     create_markdown_artifact(tables.markdown(table), key=f"{tonight.settings.study}-history", description="Decisions")

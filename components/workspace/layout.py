@@ -296,6 +296,11 @@ class Layout:
         return self.published / "summary.txt"
 
     @property
+    def report_dvc(self) -> Path:
+        """In which DVC notes the version of the report that a night of retraining pushed."""
+        return self.params.with_name("report.dvc")
+
+    @property
     def history(self) -> Path:
         """The page of all decisions on deployed counters."""
         return self.published / "history.html"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -75,6 +77,20 @@ def test_a_night_without_a_picture_is_done_before_it_begins(tonight: Night) -> N
     assert not night.is_done(tonight)
     shutil.rmtree(tonight.raw.root)
     assert night.is_done(tonight)
+
+
+def test_where_nothing_can_be_pushed_or_committed_is_said_before_anything_is_done(tonight: Night) -> None:
+    settings = yaml.safe_load(RETRAIN.read_text())
+    for words in (("init", "-q", "-b", "nightly"), ("commit", "-q", "--allow-empty", "-m", "start")):
+        subprocess.run(["git", "-c", "user.name=test", "-c", "user.email=test@example.org", *words], check=True)
+    subprocess.run([sys.executable, "-m", "dvc", "init", "-q"], check=True)
+    for part, said in (
+        ({"push": True}, "params/retrain.yaml: push: DVC has no remote: set one with `dotfield remote ADDRESS`"),
+        ({"branch": "nightly"}, "branch: nightly is checked out here"),
+    ):
+        RETRAIN.write_text(yaml.safe_dump(settings | part))
+        with pytest.raises(UserError, match=f"^{said}"):
+            night.open_night(RETRAIN)
 
 
 def test_a_changed_experiment_is_a_new_question_and_a_new_title_is_none(tonight: Night) -> None:
@@ -269,7 +285,7 @@ def test_before_anything_was_trained_there_is_a_page_too(tonight: Night) -> None
     checked = night.check(tonight, ingested)
     assert [each.id for each in checked.failed] == ["refused"]
     night.refuse(tonight, checked.failed[0].words, FACTS)
-    night.publish(tonight)
+    night.publish(tonight, print)
     assert "10 of 10 new objects were refused" in tonight.layout.preview.history.read_text()
     assert tonight.layout.preview.report.exists()
 
