@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,10 +30,12 @@ from components.inbox.ingest import Ingested
 from components.inbox.raw_set import RawSet, open_raw_set
 from components.publish import history
 from components.runs.folder import read_record
-from components.runs.registry import Entry, Registry, registry_address
+from components.runs.ledger import Entry
+from components.runs.registry import Registry, registry_address
 from components.stages.publish import preview
 from components.workspace.atomic import write_atomically, write_lines
 from components.workspace.layout import InboxPaths, Layout
+from components.workspace.lock import exclusive_lock
 from flows import dvc, versions
 from flows.notify import tell
 
@@ -92,6 +95,15 @@ def open_night(file: Path) -> Night:
     return night
 
 
+@contextmanager
+def lock(night: Night) -> Iterator[None]:
+    """Keep other nights from the study, and from its pictures, during the block. Raises UserError: one has them."""
+    pictures = hashlib.sha256(str(night.raw.root.resolve()).encode()).hexdigest()[:12]
+    names = (f"retrain-{night.settings.study}", f"pictures-{pictures}")
+    with exclusive_lock(names[0], wait=1), exclusive_lock(names[1], wait=1):
+        yield
+
+
 def ingest(night: Night) -> Ingested:
     """Take what is new in the inbox into the raw data set."""
     held_out = night.policy.held_out
@@ -107,6 +119,14 @@ def is_done(night: Night) -> bool:
         return bool(json.loads(night.paths.night.read_text())["done"] == night.key)
     except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+def record_nothing_new(night: Night, ingested: Ingested, facts: dict[str, Any]) -> str:
+    """Write down, in the ledger and on its page, that there was nothing to do; how many objects wait."""
+    waiting = f"{len(ingested.waiting)} objects wait"
+    night.registry.record({"outcome": history.NOTHING_NEW, "reason": waiting, **facts})
+    write_history(night)
+    return waiting
 
 
 def check(night: Night, ingested: Ingested) -> Checked:
@@ -185,11 +205,16 @@ def publish(night: Night, log: Log) -> None:
     """The study's report, of what was run, and the page of all decisions; pushed and committed, if told so."""
     layout, branch = night.layout, night.settings.branch
     preview(layout)
-    history.write_page(night.registry.history(), night.registry.address, layout.preview.history)
+    write_history(night)
     if night.settings.push:
         versions.keep_report(layout, log)
         if branch:
             versions.commit_files(branch, [layout.report_dvc], f"{night.settings.study}: report")
+
+
+def write_history(night: Night) -> None:
+    """The page of all decisions."""
+    history.write_page(night.registry.history(), night.registry.address, night.layout.preview.history)
 
 
 def notify(night: Night, entry: Entry) -> None:

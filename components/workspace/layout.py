@@ -14,6 +14,7 @@ LOCK_FILE = Path("requirements.lock")
 DEPLOYMENTS = Path("prefect.yaml")
 SERVER_HOME = STATE / "prefect"  # what `make serve` keeps: its database, unless the environment names one
 SERVER_AUTH = SERVER_HOME / "auth"  # USER:PASSWORD, for this user alone
+SERVED = SERVER_HOME / "prefect.yaml"  # the deployments as they are served: some schedules may be paused
 SERVER_LOG = STATE / "logs" / "prefect-server.log"
 DVC_CONFIG = Path(".dvc/config")
 REMOTE = "storage"  # the name of DVC's remote

@@ -114,7 +114,8 @@ def test_the_first_night_deploys_and_pushes_and_the_second_has_nothing_to_do(
 
     assert "nothing new" in (second := run(folder, *FLOW, env=environment))
     assert "Task run 'check" not in second, "nothing after ingest"
-    assert len(list((folder / "registry/ledger").glob("*.json"))) == 1
+    assert said[:12] in (page := (folder / Layout("yard").preview.history).read_text())
+    assert "Decisions: 1, of which 1 put a counter in use. Nights with nothing new: 1." in page
     assert len(sink.got) == 1
 
 
