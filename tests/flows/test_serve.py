@@ -58,6 +58,7 @@ def write_settings(folder: Path) -> None:
     for path, values in ((Layout("yard").params, STUDY), (RETRAIN, SETTINGS)):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(yaml.safe_dump(values))
+    (folder / "data/yard").mkdir(parents=True)
 
 
 def post(served: Served, path: str, **body: object) -> list | dict:
