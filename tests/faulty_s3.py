@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
-DENIED = b'<?xml version="1.0"?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>'
+CODES = {403: "AccessDenied", 503: "SlowDown"}  # S3's, by HTTP status
 
 
 class Proxy(ThreadingHTTPServer):
-    """Passes requests on to `server`, but those for which `refused(method, path)` holds: they are answered 403."""
+    """Passes requests on to `server`, but those for which `refused(method, path)` holds: they are answered `status`,
+    one of `CODES`."""
 
     daemon_threads = True
 
@@ -21,7 +22,7 @@ class Proxy(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.server_netloc = urlsplit(server).netloc
         self.refused: Callable[[str, str], bool] = lambda method, path: False
-        self.refusals = 0
+        self.status, self.refusals = 403, 0
 
     @property
     def address(self) -> str:
@@ -36,7 +37,9 @@ class _Handler(BaseHTTPRequestHandler):
         body = self._body()
         if self.server.refused(self.command, self.path):
             self.server.refusals += 1
-            self._answer(403, {"Content-Type": "application/xml"}, DENIED)
+            code = CODES[self.server.status]
+            error = f'<?xml version="1.0"?><Error><Code>{code}</Code><Message>{code}</Message></Error>'
+            self._answer(self.server.status, {"Content-Type": "application/xml"}, error.encode())
             return
         upstream = http.client.HTTPConnection(self.server.server_netloc, timeout=60)
         passed = {name: value for name, value in self.headers.items() if name.lower() != "transfer-encoding"}
