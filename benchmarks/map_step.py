@@ -24,7 +24,7 @@ import torch
 from benchmarks.real_crowds import CROWDS, write
 from components.crowd import Batch
 from components.training.assemble import assemble, open_data, samples
-from components.training.fit import Communicator, train_step
+from components.training.epoch import Communicator, train_step
 from components.training.joint import JointModel
 from components.training.optimisers import build_optimisers
 from tests import crowds

@@ -18,7 +18,7 @@ import torch
 from components.config.study import Training
 from components.crowd import Batch
 from components.training.assemble import assemble, open_data, samples
-from components.training.fit import Communicator, train_epoch
+from components.training.epoch import Communicator, train_epoch
 from components.training.joint import JointModel, flip
 from components.training.optimisers import build_optimisers
 from tests import crowds

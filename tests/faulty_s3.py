@@ -1,28 +1,32 @@
-"""A proxy in front of an S3 server that refuses what it is told to, as a real one does."""
+"""A proxy in front of an S3 server that fails as it is told to: refuses, is overloaded, hangs up or does not answer."""
 
 from __future__ import annotations
 
 import http.client
+import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
-CODES = {403: "AccessDenied", 503: "SlowDown"}  # S3's, by HTTP status
+ERRORS = {403: "AccessDenied", 500: "InternalError", 503: "SlowDown"}
+RESET, STALL = -1, -2  # the connection is closed without an answer; there is none until the proxy ends
 
 
 class Proxy(ThreadingHTTPServer):
-    """Passes requests on to `server`, but those for which `refused(method, path)` holds: they are answered `status`,
-    one of `CODES`."""
+    """Passes requests on to `server`, but those for which `fault(method, path)` is not 0: it is the status that they
+    are answered with, RESET or STALL."""
 
     daemon_threads = True
 
     def __init__(self, server: str) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.server_netloc = urlsplit(server).netloc
-        self.refused: Callable[[str, str], bool] = lambda method, path: False
-        self.status, self.refusals = 403, 0
+        self.fault: Callable[[str, str], int] = lambda method, path: 0
+        self.faults = 0
+        self.ending = threading.Event()
 
     @property
     def address(self) -> str:
@@ -35,11 +39,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_any(self) -> None:
         body = self._body()
-        if self.server.refused(self.command, self.path):
-            self.server.refusals += 1
-            code = CODES[self.server.status]
-            error = f'<?xml version="1.0"?><Error><Code>{code}</Code><Message>{code}</Message></Error>'
-            self._answer(self.server.status, {"Content-Type": "application/xml"}, error.encode())
+        if fault := self.server.fault(self.command, self.path):
+            self.server.faults += 1
+            self._fail(fault)
             return
         upstream = http.client.HTTPConnection(self.server.server_netloc, timeout=60)
         passed = {name: value for name, value in self.headers.items() if name.lower() != "transfer-encoding"}
@@ -49,6 +51,17 @@ class _Handler(BaseHTTPRequestHandler):
         upstream.close()
 
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = do_any  # noqa: N815 - names that http.server looks for
+
+    def _fail(self, fault: int) -> None:
+        if fault in (RESET, STALL):
+            if fault == STALL:
+                self.server.ending.wait()
+            self.close_connection = True
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing resets
+            self.connection.close()
+            return
+        text = f'<?xml version="1.0"?><Error><Code>{ERRORS[fault]}</Code><Message>as told</Message></Error>'
+        self._answer(fault, {"Content-Type": "application/xml"}, text.encode())
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding") != "chunked":
@@ -80,4 +93,5 @@ def proxy(server: str) -> Iterator[Proxy]:
         try:
             yield running
         finally:
+            running.ending.set()
             running.shutdown()

@@ -43,7 +43,8 @@ from components.stages.publish import publish
 from components.stages.rasterize import rasterize
 from components.stages.train import write_run
 from components.training.assemble import TrainingData, assemble, load_start, open_data, samples
-from components.training.fit import Record, State, fit
+from components.training.epoch import Record
+from components.training.fit import State, fit
 from components.training.progress import EpochProgress
 from components.workspace.layout import STATE, Layout, PreparedPaths
 from components.workspace.lock import exclusive_lock

@@ -34,7 +34,7 @@ from components.evaluation.score import score
 from components.training import ray_train
 from components.training.assemble import assemble, load_start, open_data, samples
 from components.training.checkpoints import newest_state, write_state
-from components.training.fit import Communicator, Record, train_epoch
+from components.training.epoch import Communicator, Record, train_epoch
 from components.training.optimisers import build_optimisers
 from components.training.ray_cluster import cluster
 from tests import crowds

@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from components.data.decode import PreparedImage
@@ -37,6 +38,7 @@ SCHEMA = pa.schema(
         ("region", pa.int32()),  # number of its region of interest in the pack `regions`; null: the whole image
     ]
 )
+READ = ["id", "split", "height", "width", "x", "y", "scene", "perspective", "region"]  # columns that rows are made of
 METADATA = b"dotfield"  # the key of the manifest's metadata: how the data set was prepared, as JSON
 
 Rows = list[dict[str, Any]]
@@ -65,6 +67,39 @@ class Row(NamedTuple):
     region: int | None = None
 
 
+class ManifestRows(Sequence[Row]):
+    """Rows of a manifest, each made when it is asked for: what stays in memory is the columns of numbers and text,
+    about 40 bytes an image and 16 a person, and no Python object for each of a million images."""
+
+    def __init__(self, table: pa.Table, numbers: np.ndarray) -> None:
+        """`numbers` (N,): which rows of the table these are, in this order."""
+        self._table, self._numbers = table, numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, place: int) -> Row: ...
+    @overload
+    def __getitem__(self, place: slice) -> ManifestRows: ...
+    def __getitem__(self, place: int | slice) -> Row | ManifestRows:
+        if isinstance(place, slice):
+            return ManifestRows(self._table, self._numbers[place])
+        number = int(self._numbers[place])
+        row = {name: self._table[name][number] for name in READ}
+        return Row(
+            number,
+            row["id"].as_py(),
+            row["split"].as_py(),
+            row["height"].as_py(),
+            row["width"].as_py(),
+            np.column_stack([row["x"].values.to_numpy(), row["y"].values.to_numpy()]),
+            row["scene"].as_py(),
+            row["perspective"].values.to_numpy() if row["perspective"].is_valid else None,
+            row["region"].as_py(),
+        )
+
+
 class Prepared:
     """Rows, and images (H, W, 3) uint8, memory-mapped; annotation maps lie elsewhere, in packs with the same numbers.
 
@@ -79,26 +114,14 @@ class Prepared:
         self.folder = folder
         table = read_parquet(paths.manifest, SCHEMA)
         self.preprocessing = Preprocessing(**json.loads((table.schema.metadata or {}).get(METADATA, b"{}")))
-        self.rows = [
-            Row(
-                number,
-                row["id"],
-                row["split"],
-                row["height"],
-                row["width"],
-                np.column_stack([row["x"], row["y"]]),
-                row["scene"],
-                None if row["perspective"] is None else np.array(row["perspective"]),
-                row["region"],
-            )
-            for number, row in enumerate(table.to_pylist())
-        ]
+        self._table = table.select(READ).combine_chunks()
+        self.rows = ManifestRows(self._table, np.arange(len(table)))
         self.images = Pack(paths.images)
-        self._regions = Pack(paths.regions) if any(row.region is not None for row in self.rows) else None
+        self._regions = Pack(paths.regions) if table["region"].null_count < len(table) else None
         self._fractions: dict[tuple[int | None, int, int, int], np.ndarray] = {}
 
-    def split(self, name: str) -> list[Row]:
-        return [row for row in self.rows if row.split == name]
+    def split(self, name: str) -> ManifestRows:
+        return ManifestRows(self._table, np.flatnonzero(pc.equal(self._table["split"], name)))
 
     def region(self, row: Row, side: int) -> np.ndarray | None:
         """The fraction of each cell of `side` pixels that lies in the region of interest: (h, w) float32 in 0..1.

@@ -38,10 +38,17 @@ class DamagedError(Exception):
 
 
 def write_state(state: dict[str, Any], folder: Path) -> None:
-    """Write a state, of what `torch.load(weights_only=True)` reads, and its checksum into a folder."""
-    torch.save(state, folder / STATE)
-    with (folder / STATE).open("rb") as file:
-        (folder / CHECKSUM).write_text(hashlib.file_digest(file, "sha256").hexdigest())
+    """Write a state, of what `torch.load(weights_only=True)` reads, and its checksum into a folder.
+
+    Raises OSError, which names the folder, where its disk is full: torch itself would not say what is wrong."""
+    content = BytesIO()
+    torch.save(state, content)
+    try:
+        (folder / STATE).write_bytes(content.getbuffer())
+        (folder / CHECKSUM).write_text(hashlib.sha256(content.getbuffer()).hexdigest())
+    except OSError as error:
+        error.filename = error.filename or str(folder)
+        raise
 
 
 def newest_state(filesystem: fs.FileSystem, folder: str, not_after: str | None = None) -> dict[str, Any] | None:

@@ -15,11 +15,12 @@ from typing import Any
 
 import psutil
 import ray
-from ray.exceptions import AuthenticationError
+import ray.train
+from ray.exceptions import AuthenticationError, RayActorError, RayError
 
 import components
 from components.errors import UserError
-from components.workspace.processes import MISTAKE, abandon
+from components.workspace.processes import MISTAKE, abandon, format_error
 
 COMPONENTS = Path(components.__file__).parent
 REACHABLE = 10.0  # seconds in which a cluster's address must answer
@@ -144,3 +145,44 @@ def share_of_cpus(parts: int, option: str) -> int:
     if sum(nodes) < parts:
         raise UserError(f"{option}: {parts} need as many CPUs; Ray has {sum(nodes)}")
     return max(1, min(sum(nodes) // parts, *(cpus for cpus in nodes if cpus)))
+
+
+@contextmanager
+def explaining(storage: str) -> Iterator[None]:
+    """Raise UserError for what `explain_failure` explains."""
+    try:
+        yield
+    except (RayError, ray.train.TrainingFailedError, OSError) as error:
+        if (text := explain_failure(error, storage)) is None:
+            raise
+        raise UserError(text) from error
+
+
+def explain_failure(error: BaseException, storage: str) -> str | None:
+    """What a user reads of a storage that refused or is full, of a worker's UserError, or of processes that Ray lost;
+    None for any other failure."""
+    for cause in _causes(error):
+        if isinstance(cause, OSError) and (text := format_error(cause)):
+            return text
+        if isinstance(cause, OSError) and cause.errno is None and "://" in storage:  # pyarrow's, with a text alone
+            return (
+                f"DOTFIELD_STORAGE={storage}: {str(cause).splitlines()[0]}; mend that, then give the same command "
+                "again: it goes on from the last epoch that was kept"
+            )
+        if isinstance(cause, UserError):  # of a worker
+            return str(cause)
+        if isinstance(cause, RayActorError):
+            text = str(cause).strip().splitlines()[0]
+            return f"Ray lost a process of this training ({text}); the same command goes on from the last epoch"
+    return None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error of Ray, and all that it says of what caused it."""
+    if error is None:
+        return
+    yield error
+    inner = [getattr(error, name, None) for name in ("controller_failure", "_base_exc", "cause", "__cause__")]
+    for cause in [*inner, *getattr(error, "worker_failures", {}).values()]:
+        if isinstance(cause, BaseException):
+            yield from _causes(cause)

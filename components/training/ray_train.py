@@ -19,7 +19,6 @@ import ray
 import ray.train
 import torch
 from pyarrow import fs
-from ray.exceptions import RayActorError, RayError
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer, get_device
 from ray.util.queue import Queue
@@ -29,9 +28,10 @@ from components.config.resolve import Plan, read_plan
 from components.errors import UserError
 from components.training.assemble import TrainingData, assemble, load_start, samples
 from components.training.checkpoints import checkpoint_names, newest_state, open_filesystem, write_state
-from components.training.fit import Communicator, DivergedError, Record, State, fit
+from components.training.epoch import Communicator, Record
+from components.training.fit import DivergedError, State, fit
 from components.training.node_data import enter, open_shared, share
-from components.training.ray_cluster import cluster, share_of_cpus
+from components.training.ray_cluster import cluster, explaining, share_of_cpus
 from components.workspace.layout import diverged_batch
 
 SNAPSHOT = "checkpoint_manager_snapshot.json"  # Ray Train's own list of a run's checkpoints
@@ -96,11 +96,11 @@ def train(
     load_start(model)
     samples(plan, seed, data, model.stride)
     filesystem, root = open_filesystem(storage)
-    with _explaining(storage):
+    with explaining(storage):
         _drop_unreadable_snapshot(filesystem, f"{root}/{name}")
         newest_state(filesystem, f"{root}/{name}")  # for its warnings: those of the workers do not come here
         shared = share(data, filesystem, root)
-    with cluster(), _explaining(storage), _listening(on_progress, on_resume) as (queue, mistakes):
+    with cluster(), explaining(storage), _listening(on_progress, on_resume) as (queue, mistakes):
         _Trainer(
             train_loop_per_worker,
             train_loop_config={
@@ -121,7 +121,7 @@ def train(
         ).fit()
     if mistakes:
         raise UserError(_save_batches(name, mistakes))
-    with _explaining(storage):
+    with explaining(storage):
         saved = newest_state(filesystem, f"{root}/{name}")
     assert saved is not None
     return saved["state"], str(saved["started_from"])
@@ -157,49 +157,10 @@ def _save_batches(run: str, mistakes: list[DivergedError]) -> str:
     return f"{mistakes[0]}" + (f"; the last batch is in {', '.join(map(str, files))}" if files else "")
 
 
-@contextmanager
-def _explaining(storage: str) -> Iterator[None]:
-    """Raise UserError for what `explain_failure` explains."""
-    try:
-        yield
-    except (RayError, ray.train.TrainingFailedError, OSError) as error:
-        if (text := explain_failure(error, storage)) is None:
-            raise
-        raise UserError(text) from error
-
-
-def explain_failure(error: BaseException, storage: str) -> str | None:
-    """What a user reads of a storage that refused, of a worker's UserError, or of processes that Ray lost; None for any
-    other failure."""
-    for cause in _causes(error):
-        if isinstance(cause, OSError) and cause.errno is None and "://" in storage:  # pyarrow's, with a text alone
-            return (
-                f"DOTFIELD_STORAGE={storage}: {str(cause).splitlines()[0]}; mend that, then give the same command "
-                "again: it goes on from the last epoch that was kept"
-            )
-        if isinstance(cause, UserError):  # of a worker
-            return str(cause)
-        if isinstance(cause, RayActorError):
-            text = str(cause).strip().splitlines()[0]
-            return f"Ray lost a process of this training ({text}); the same command goes on from the last epoch"
-    return None
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error of Ray, and all that it says of what caused it."""
-    if error is None:
-        return
-    yield error
-    inner = [getattr(error, name, None) for name in ("controller_failure", "_base_exc", "cause", "__cause__")]
-    for cause in [*inner, *getattr(error, "worker_failures", {}).values()]:
-        if isinstance(cause, BaseException):
-            yield from _causes(cause)
-
-
 def forget(storage: str, name: str) -> None:
     """Remove the state of what has ended: its results are elsewhere by now."""
     filesystem, root = open_filesystem(storage)
-    with _explaining(storage):
+    with explaining(storage):
         filesystem.delete_dir(f"{root}/{name}")
 
 

@@ -32,7 +32,8 @@ from components.config.search import Dimension, Search
 from components.errors import UserError
 from components.training.assemble import TrainingData, assemble, load_start, samples
 from components.training.checkpoints import newest_state, open_filesystem, write_state
-from components.training.fit import DivergedError, Record, State, fit
+from components.training.epoch import Record
+from components.training.fit import DivergedError, State, fit
 from components.training.node_data import SharedData, enter, open_shared, share
 from components.training.ray_cluster import cluster, share_of_cpus
 from components.workspace.layout import SearchPaths

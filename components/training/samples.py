@@ -57,12 +57,12 @@ class Samples:
         return len(self.rows)
 
     def batches(
-        self, epoch: int, batch_size: int, *, rank: int = 0, workers: int = 1, stream: int = TRAINING
+        self, epoch: int, batch_size: int, *, rank: int = 0, workers: int = 1, stream: int = TRAINING, first: int = 0
     ) -> Iterator[tuple[Batch | None, int]]:
-        """For each batch of an epoch: this worker's share (None if a small last batch has none for it), and the number
-        of images in the whole batch."""
+        """For each batch of an epoch, from number `first` on: this worker's share (None if a small last batch has none
+        for it), and the number of images in the whole batch."""
         order = np.random.default_rng([self.seed, stream, epoch]).permutation(len(self.rows))
-        for start in range(0, len(order), batch_size):
+        for start in range(first * batch_size, len(order), batch_size):
             positions = range(start, min(start + batch_size, len(order)))
             parts = [
                 self._random_crop(

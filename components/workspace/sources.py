@@ -57,6 +57,7 @@ TRAINING = (
     "components/training/assemble.py",
     "components/training/augment.py",
     "components/training/bilevel.py",
+    "components/training/epoch.py",
     "components/training/fit.py",
     "components/training/joint.py",
     "components/training/optimisers.py",

@@ -243,12 +243,12 @@ def test_where_s3_refuses_to_deploy_the_next_night_does(
 ) -> None:
     settings = tonight.settings.model_copy(update={"registry": f"s3://crowds/{status}"})
     first = Night(tonight.file, settings, tonight.raw, tonight.paths)
-    faulty.status, faulty.refused = status, lambda method, path: method == "PUT" and "/ledger/" in path
+    faulty.fault = lambda method, path: status if method == "PUT" and "/ledger/" in path else 0
     with pytest.raises(UserError, match=f"s3://crowds/{status}"):
         night.deploy(first, go, FACTS, tonight.paths.candidate)
-    assert faulty.refusals
+    assert faulty.faults
     assert first.registry.current() is None
-    faulty.refused = lambda method, path: False
+    faulty.fault = lambda method, path: 0
     second = Night(tonight.file, settings, tonight.raw, tonight.paths)
     assert night.decided(second) is None
     night.deploy(second, go, FACTS, tonight.paths.candidate)

@@ -81,14 +81,14 @@ def test_a_version_that_s3_refuses_is_one_line_and_is_pushed_the_next_time(repos
     with proxy(s3.meta.endpoint_url) as server:
         run_dvc("remote", "modify", "storage", "endpointurl", server.address)
         version = add(raw, print)
-        server.refused = lambda method, path: method == "PUT"
+        server.fault = lambda method, path: 403 if method == "PUT" else 0
         with pytest.raises(dvc.StageError) as refused:
             dvc.run(["push", str(dvc_file(raw))], print)
         first = str(refused.value).splitlines()[0]
         assert first.startswith("dvc push: failed to transfer")
         assert "AccessDenied" in first
         assert "Contents" not in s3.list_objects_v2(Bucket="crowds", Prefix="versions")
-        server.refused = lambda method, path: False
+        server.fault = lambda method, path: 0
         assert add(raw, print) == version
         dvc.run(["push", str(dvc_file(raw))], print)
     assert len(s3.list_objects_v2(Bucket="crowds", Prefix="versions")["Contents"]) == 2, "a list, and a picture"

@@ -20,7 +20,8 @@ from components.losses.shared.block_counts import block_counts
 from components.networks import trainable
 from components.training import bilevel
 from components.training.assemble import assemble, samples
-from components.training.fit import Communicator, fit, train_step
+from components.training.epoch import Communicator, train_step
+from components.training.fit import fit
 from components.training.joint import JointModel, flip, outputs_and_features
 from components.training.optimisers import build_optimisers
 from components.training.samples import OUTER, TRAINING, WARM_UP

@@ -11,7 +11,8 @@ import torch
 
 from components.training.alarms import alarms, health
 from components.training.assemble import assemble, samples
-from components.training.fit import Communicator, DivergedError, fit, sum_gradients, train_step
+from components.training.epoch import Communicator, sum_gradients, train_step
+from components.training.fit import DivergedError, fit
 from components.training.optimisers import build_optimisers, set_learning_rates
 from components.training.samples import WARM_UP
 from tests import crowds
@@ -24,19 +25,21 @@ GRID = GENERATED | {"resolution": "grid"}
 REFINED = {"kind": "refined", "widths": [4, 4], "warm_up": 2}
 
 
+def saved(state):
+    """A state as it comes back from a file."""
+    file = BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
+
+
 def trained(made, plan, seed: int = 0, epochs: int | None = None, state=None):
     """The model and the states that a training leaves behind, as they come back from a file."""
     model, states = assemble(plan, seed), []
     training, validation = samples(plan, seed, made, model.stride)
     options = plan.training if epochs is None else plan.training.model_copy(update={"epochs": epochs})
 
-    def report(record, state) -> None:
-        file = BytesIO()
-        torch.save(state, file)
-        file.seek(0)
-        states.append(torch.load(file, weights_only=True))
-
-    fit(model, training, validation, options, report=report, state=state)
+    fit(model, training, validation, options, report=lambda record, state: states.append(saved(state)), state=state)
     return model, states
 
 
@@ -53,6 +56,36 @@ def test_a_resumed_run_ends_bit_for_bit_as_the_uninterrupted_one(made, density_m
         assert same(whole.state_dict(), resumed.state_dict())
         assert [each["val_mae"] for each in rest[-1]["history"]] == [each["val_mae"] for each in states[-1]["history"]]
         assert rest[-1]["best"]["epoch"] == states[-1]["best"]["epoch"]
+
+
+BILEVEL = MIXTURE | {"training": "bilevel", "every": 2, "features": "dots_and_counter"}
+LOOKING = MIXTURE | {"features": "dots_and_counter", "update_every": 2}
+
+
+@pytest.mark.parametrize("density_map", [{"kind": "identity"}, GENERATED, BILEVEL, LOOKING], ids=str)
+def test_a_run_that_was_stopped_within_epochs_ends_bit_for_bit_the_same(made, density_map: dict) -> None:
+    """After each number of steps, the third of three too; where the map looks at the counter its images may be new."""
+    plan = crowds.plan(density_map, epochs=3, crop=[32, 48], average=0.9)
+    whole, states = trained(made, plan)
+    state, parts = None, []
+    while state is None or state["epoch"] < 3:
+        model, steps = assemble(plan, 0), iter([False, False, True] if len(parts) % 2 else [True])
+        state = fit(
+            model,
+            *samples(plan, 0, made, model.stride),
+            plan.training,
+            report=lambda record, state: None,
+            state=state,
+            stop_requested=lambda steps=steps: next(steps, False),
+        )
+        parts.append(state.get("part", {}).get("steps"))
+        state = saved(state)
+    assert same(whole.state_dict(), model.state_dict())
+    assert [part for part in parts if part], "it was stopped within an epoch"
+    for ours, theirs in zip(state["history"], states[-1]["history"], strict=True):
+        assert {name: ours[name] for name in ours if name not in ("seconds", "waiting")} == {
+            name: theirs[name] for name in theirs if name not in ("seconds", "waiting")
+        }
 
 
 def test_a_run_that_an_alarm_stopped_stays_stopped_when_it_is_asked_for_again(made) -> None:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from pyarrow import fs
 
 from components.errors import UserError
 from components.training import ray_train
-from components.training.checkpoints import STATE
-from components.training.ray_cluster import cluster
+from components.training.checkpoints import STATE, newest_state, read_state, write_state
+from components.training.ray_cluster import cluster, explain_failure
 from tests import crowds
-from tests.faulty_s3 import Proxy, proxy
+from tests.faulty_s3 import RESET, STALL, Proxy, proxy
 from tests.training.test_ray_train import SIZES, SPLITS, assert_same, plain, trained
 
 STORAGE = "s3://crowds/training"
@@ -47,15 +50,60 @@ def test_a_storage_that_refuses_is_named_with_its_address_in_one_line(
     refusing: Proxy, s3, method: str, access: Callable[[fs.FileSystem, str], None]
 ) -> None:
     s3.put_object(Bucket="crowds", Key="training/run/state", Body=bytes(1000))
-    refusing.refused = lambda asked, path: asked == method
+    refusing.fault = lambda asked, path: 403 if asked == method else 0
     filesystem, root = ray_train.open_filesystem(STORAGE)
     with pytest.raises(OSError, match=r"ACCESS_DENIED") as error:
         access(filesystem, f"{root}/run/state")
-    text = ray_train.explain_failure(error.value, STORAGE)
+    text = explain_failure(error.value, STORAGE)
     assert text is not None
     assert text.startswith(f"DOTFIELD_STORAGE={STORAGE}: ")
     assert "\n" not in text
-    assert 1 <= refusing.refusals <= 10
+    assert 1 <= refusing.faults <= 10
+
+
+@pytest.mark.parametrize("fault", [500, 503, RESET, STALL])
+def test_a_storage_in_trouble_for_a_moment_is_asked_again(refusing: Proxy, s3, fault: int, tmp_path: Path) -> None:
+    """Reading a checkpoint and writing one, while the first two requests fail."""
+    filesystem, root = ray_train.open_filesystem(f"{STORAGE}/{fault}")
+    write_state({"state": {"epoch": 1}}, tmp_path)
+    for access in (
+        lambda: fs.copy_files(str(tmp_path), f"{root}/checkpoint_1", destination_filesystem=filesystem),
+        lambda: read_state(filesystem, f"{root}/checkpoint_1"),
+    ):
+        left = [fault] * 2
+        refusing.fault = lambda method, path, left=left: left.pop() if left else 0
+        found = access()
+        assert not left
+    assert found == {"state": {"epoch": 1}}
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of its own, of 64 KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount a small disk")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_disk_that_is_full_is_said_and_the_checkpoint_before_is_taken(small_disk: Path) -> None:
+    before, after = small_disk / "checkpoint_1", small_disk / "checkpoint_2"
+    for folder in (before, after):
+        folder.mkdir()
+    write_state({"state": {"epoch": 1}}, before)
+    with pytest.raises(OSError, match="No space left") as error:
+        write_state({"state": {"epoch": 2, "model": torch.zeros(100_000)}}, after)
+    assert explain_failure(error.value, str(small_disk)) == (
+        f"[Errno 28] No space left on device: '{after}': free some space, then give the same command again; what is "
+        "finished is kept"
+    )
+    filesystem, root = ray_train.open_filesystem(str(small_disk))
+    found = newest_state(filesystem, root)
+    assert found is not None
+    assert found["state"]["epoch"] == 1
 
 
 @pytest.mark.slow
@@ -69,11 +117,11 @@ def test_a_training_goes_on_after_a_refusal_and_after_its_last_checkpoint_was_da
 
         def refuse(done: float, record: dict | None) -> None:
             if record and record["epoch"] == 3:
-                refusing.refused = lambda method, path: method in ("PUT", "POST")
+                refusing.fault = lambda method, path: 403 if method in ("PUT", "POST") else 0
 
         with pytest.raises(UserError, match=rf"^DOTFIELD_STORAGE={STORAGE}: .*the same command again"):
             trained(plan, made, STORAGE, refuse)
-        refusing.refused = lambda method, path: False
+        refusing.fault = lambda method, path: 0
         last = max(states(s3))
         body = bytearray(s3.get_object(Bucket="crowds", Key=last)["Body"].read())
         body[len(body) // 2] ^= 1
