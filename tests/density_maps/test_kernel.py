@@ -19,7 +19,7 @@ from components.density_maps.learned.kernel import add_kernels, block_size, kern
 from components.training.assemble import assemble
 from tests import crowds
 from tests.density_maps.test_learned import density_map, full_crops
-from tests.training.test_fit import same, trained
+from tests.training.trainings import same, trained
 
 
 def seen(*dots: tuple[float, float], size: tuple[int, int] = (64, 96)) -> list[Crop]:

@@ -20,7 +20,7 @@ from components.training.joint import outputs_and_features
 from components.training.progress import describe_training
 from tests import crowds
 from tests.density_maps.test_learned import density_map, full_crops
-from tests.training.test_fit import same, trained
+from tests.training.trainings import same, trained
 
 MIXTURE = {"kind": "mixture", "every": 2}
 

@@ -19,7 +19,7 @@ from components.evaluation.scores import read_scores
 from components.losses.shared.dots import dot_counts, dots_in_crop
 from components.training.assemble import assemble, load_run, open_data, samples
 from tests import crowds, projects
-from tests.training.test_fit import trained
+from tests.training.trainings import trained
 
 KINDS = plugins.kinds("loss")
 ON_DOTS = [kind for kind in KINDS if kind != "squared_error"]

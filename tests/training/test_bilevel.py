@@ -27,7 +27,7 @@ from components.training.optimisers import build_optimisers
 from components.training.samples import OUTER, TRAINING, WARM_UP
 from tests import crowds
 from tests.density_maps.test_mixture import MIXTURE
-from tests.training.test_fit import same, trained
+from tests.training.trainings import same, trained
 
 
 def test_block_counts_are_the_squares_of_sums_over_every_block() -> None:

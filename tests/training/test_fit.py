@@ -1,99 +1,21 @@
-"""The loop: what it updates, and that it ends the same however often it was interrupted."""
+"""The loop: what it updates, and what it keeps."""
 
 from __future__ import annotations
 
 from copy import deepcopy
-from io import BytesIO
 
 import numpy as np
 import pytest
 import torch
 
-from components.training.alarms import alarms, health
 from components.training.assemble import assemble, samples
 from components.training.epoch import Communicator, sum_gradients, train_step
-from components.training.fit import DivergedError, fit
 from components.training.optimisers import build_optimisers, set_learning_rates
 from components.training.samples import WARM_UP
 from tests import crowds
+from tests.training.trainings import GENERATED, REFINED, same, trained
 
-GENERATED = {"kind": "generated", "warm_up": 2, "sigmas": [1, 4], "update_every": 2}
-LEARNED = GENERATED | {"kernels": "learned", "refinement": "local"}
 NAIVE = {"kind": "generated", "fusion": "naive", "sigmas": [1, 4]}
-MIXTURE = {"kind": "mixture", "warm_up": 2}
-GRID = GENERATED | {"resolution": "grid"}
-REFINED = {"kind": "refined", "widths": [4, 4], "warm_up": 2}
-
-
-def saved(state):
-    """A state as it comes back from a file."""
-    file = BytesIO()
-    torch.save(state, file)
-    file.seek(0)
-    return torch.load(file, weights_only=True)
-
-
-def trained(made, plan, seed: int = 0, epochs: int | None = None, state=None):
-    """The model and the states that a training leaves behind, as they come back from a file."""
-    model, states = assemble(plan, seed), []
-    training, validation = samples(plan, seed, made, model.stride)
-    options = plan.training if epochs is None else plan.training.model_copy(update={"epochs": epochs})
-
-    fit(model, training, validation, options, report=lambda record, state: states.append(saved(state)), state=state)
-    return model, states
-
-
-def same(first: dict, second: dict) -> bool:
-    return all(torch.equal(value, second[name]) for name, value in first.items())
-
-
-@pytest.mark.parametrize("density_map", [{"kind": "identity"}, REFINED, GENERATED, LEARNED, GRID], ids=str)
-def test_a_resumed_run_ends_bit_for_bit_as_the_uninterrupted_one(made, density_map: dict) -> None:
-    plan = crowds.plan(density_map, epochs=4, crop=[32, 48])
-    whole, states = trained(made, plan)
-    for stopped_after in (1, 3):
-        resumed, rest = trained(made, plan, state=deepcopy(states[stopped_after - 1]))
-        assert same(whole.state_dict(), resumed.state_dict())
-        assert [each["val_mae"] for each in rest[-1]["history"]] == [each["val_mae"] for each in states[-1]["history"]]
-        assert rest[-1]["best"]["epoch"] == states[-1]["best"]["epoch"]
-
-
-BILEVEL = MIXTURE | {"training": "bilevel", "every": 2, "features": "dots_and_counter"}
-LOOKING = MIXTURE | {"features": "dots_and_counter", "update_every": 2}
-
-
-@pytest.mark.parametrize("density_map", [{"kind": "identity"}, GENERATED, BILEVEL, LOOKING], ids=str)
-def test_a_run_that_was_stopped_within_epochs_ends_bit_for_bit_the_same(made, density_map: dict) -> None:
-    """After each number of steps, the third of three too; where the map looks at the counter its images may be new."""
-    plan = crowds.plan(density_map, epochs=3, crop=[32, 48], average=0.9)
-    whole, states = trained(made, plan)
-    state, parts = None, []
-    while state is None or state["epoch"] < 3:
-        model, steps = assemble(plan, 0), iter([False, False, True] if len(parts) % 2 else [True])
-        state = fit(
-            model,
-            *samples(plan, 0, made, model.stride),
-            plan.training,
-            report=lambda record, state: None,
-            state=state,
-            stop_requested=lambda steps=steps: next(steps, False),
-        )
-        parts.append(state.get("part", {}).get("steps"))
-        state = saved(state)
-    assert same(whole.state_dict(), model.state_dict())
-    assert [part for part in parts if part], "it was stopped within an epoch"
-    for ours, theirs in zip(state["history"], states[-1]["history"], strict=True):
-        assert {name: ours[name] for name in ours if name not in ("seconds", "waiting")} == {
-            name: theirs[name] for name in theirs if name not in ("seconds", "waiting")
-        }
-
-
-def test_a_run_that_an_alarm_stopped_stays_stopped_when_it_is_asked_for_again(made) -> None:
-    collapsing = GENERATED | {"warm_up": 0}
-    _, states = trained(made, crowds.plan(collapsing, epochs=5, stop_on_alarm=True))
-    assert 1 <= len(states) < 5
-    assert alarms(states[-1]["history"][-1])
-    assert trained(made, crowds.plan(collapsing, epochs=5, stop_on_alarm=True), state=deepcopy(states[-1]))[1] == []
 
 
 def test_another_seed_is_another_run(made) -> None:
@@ -253,27 +175,6 @@ def test_warming_up_brings_the_map_towards_the_annotation_map(made, resolution: 
     assert errors[1] < 0.5 * errors[0]
 
 
-def test_divergence_is_told_in_one_line(made) -> None:
-    plan = crowds.plan(epochs=3).with_values({"counter.optimiser": {"kind": "sgd", "lr": 1e6}}, "test")
-    with pytest.raises(ValueError, match=r"diverged.*counter\.optimiser\.lr"):
-        trained(made, plan)
-
-
-def test_health_of_a_perfect_a_flat_and_an_empty_map() -> None:
-    truth = np.zeros((8, 8), np.float32)
-    truth[2, 3] = truth[5, 5] = 1
-    perfect = health([truth], [truth])
-    assert perfect == pytest.approx({"map_sum_error": 0, "map_variance": 1, "map_correlation": 1})
-    assert alarms(perfect) == []
-    assert len(alarms(health([np.full_like(truth, 2 / 64)], [truth]))) == 2  # flat: no variance, no correlation
-    assert "sum" in alarms(health([truth * 0.01], [truth]))[0]
-
-
-def test_images_without_people_raise_no_alarm() -> None:
-    empty = np.zeros((4, 4), np.float32)
-    assert alarms(health([empty], [empty])) == []
-
-
 def test_a_key_that_an_experiment_does_not_have_is_named() -> None:
     with pytest.raises(ValueError, match=r"made has no option 'density_map\.beta'"):
         crowds.plan().with_values({"density_map.beta": 1}, "searches.weights")
@@ -285,19 +186,6 @@ def test_the_schedule_ends_at_nothing(made) -> None:
     rates = [state["optimisers"]["counter"]["param_groups"][0]["lr"] for state in states]
     initial = plan.counter.options.optimiser.lr
     assert rates == pytest.approx([initial, initial / 2])
-
-
-AUGMENTED = {"scale": [0.8, 2.0], "brightness": 0.2, "jpeg": 0.5}
-
-
-@pytest.mark.parametrize("density_map", [{"kind": "identity"}, GENERATED, MIXTURE], ids=lambda each: each["kind"])
-def test_an_augmented_run_with_averaged_weights_is_resumed_bit_for_bit(made, density_map: dict) -> None:
-    plan = crowds.plan(density_map, epochs=4, crop=[32, 48], augmentation=AUGMENTED, average=0.9)
-    whole, states = trained(made, plan)
-    resumed, rest = trained(made, plan, state=deepcopy(states[1]))
-    assert same(whole.state_dict(), resumed.state_dict())
-    assert same(states[-1]["average"], rest[-1]["average"])
-    assert same(states[-1]["best"]["model"], rest[-1]["best"]["model"])
 
 
 def test_the_average_is_that_of_the_weights_after_each_step(made) -> None:
@@ -340,92 +228,3 @@ def test_without_epochs_the_given_weights_are_measured_and_kept(made) -> None:
     assert record["val_mae"] == pytest.approx(np.mean(errors), rel=1e-5)
     assert (record["epoch"], states[-1]["best"]["epoch"], len(validation)) == (0, 0, len(errors))
     assert trained(made, plan, state=deepcopy(states[-1]))[1] == [], "it is not done twice"
-
-
-def spoil(model, calls: set[int] | range) -> None:
-    """Make the counter's predictions NaN in these calls of the training, counted from 0."""
-    made = iter(range(10**6))
-
-    def hook(module, inputs, outputs):
-        return outputs * float("nan") if torch.is_grad_enabled() and next(made) in calls else outputs
-
-    model.counter.register_forward_hook(hook)
-
-
-def stepped(made, plan, communicator: Communicator, spoilt: bool):
-    """A model that made two steps, the second perhaps spoilt; what was trained before that one, and its losses."""
-    model = assemble(plan, 0)
-    model.counter.register_buffer("seen", torch.zeros(1))
-    model.counter.register_forward_pre_hook(lambda module, _: module.seen.add_(1))
-    optimisers = [build_optimisers(model)["counter"]]
-    batches = samples(plan, 0, made, 4)[0].batches(1, 2)
-    train_step(model, optimisers, *next(batches), False, Communicator())
-    before = deepcopy([model.state_dict(), optimisers[0].state_dict()["state"][0]])
-    if spoilt:
-        spoil(model, {0})
-    losses = train_step(model, optimisers, *next(batches), False, communicator)
-    return [model.state_dict(), optimisers[0].state_dict()["state"][0]], before, losses
-
-
-class SpoiltElsewhere(Communicator):
-    """Adds what another worker has whose gradients are infinite."""
-
-    def all_reduce_(self, tensors: list[torch.Tensor]) -> None:
-        tensors[0].add_(float("inf"))
-
-
-@pytest.mark.parametrize(
-    ("communicator", "spoilt"), [(Communicator(), True), (SpoiltElsewhere(), False)], ids=["here", "elsewhere"]
-)
-def test_a_step_that_is_not_finite_on_any_worker_leaves_everything_as_it_was(made, communicator, spoilt: bool) -> None:
-    after, before, losses = stepped(made, crowds.plan(), communicator, spoilt)
-    assert losses is None
-    assert all(same(ours, theirs) for ours, theirs in zip(after, before, strict=True))
-    assert after[0]["counter.seen"] == 1  # as the running statistics of batch norm
-
-
-def test_a_step_that_is_finite_changes_weights_and_buffers(made) -> None:
-    after, before, losses = stepped(made, crowds.plan(), Communicator(), False)
-    assert losses is not None
-    assert not any(same(ours, theirs) for ours, theirs in zip(after, before, strict=True))
-
-
-def spoilt_fit(made, plan, calls: set[int] | range, state=None) -> list[dict]:
-    model, states = assemble(plan, 0), []
-    spoil(model, calls)
-    training, validation = samples(plan, 0, made, model.stride)
-    fit(model, training, validation, plan.training, report=lambda _, state: states.append(deepcopy(state)), state=state)
-    return states
-
-
-def test_single_steps_are_skipped_and_counted_and_do_not_count_in_the_losses(made) -> None:
-    """Three steps an epoch: the second of the first epoch is skipped."""
-    plan = crowds.plan(epochs=1)
-    history = spoilt_fit(made, plan, {1})[0]["history"]
-    assert history[0]["skipped_steps"] == 1
-    assert np.isfinite(history[0]["loss"])
-    assert "skipped_steps" not in trained(made, plan)[1][0]["history"][0]
-
-
-def test_many_skipped_steps_lead_back_to_the_last_epoch_at_half_the_rate(made) -> None:
-    """Two steps of the second epoch are spoilt; what comes is a training that began there at half the rate."""
-    plan = crowds.plan(epochs=3, max_skipped=1)
-    states = spoilt_fit(made, plan, {3, 4})
-    assert [each["epoch"] for each in states[-1]["history"]] == [1, 2, 3]
-    slow = deepcopy(states[0])
-    slow["optimisers"]["counter"]["param_groups"][0]["initial_lr"] /= 2
-    assert same(states[-1]["model"], trained(made, plan, state=slow)[1][-1]["model"])
-    assert not same(states[-1]["model"], trained(made, plan)[1][-1]["model"])
-    resumed = trained(made, plan, state=deepcopy(states[1]))[1]
-    assert same(states[-1]["model"], resumed[-1]["model"])
-    assert [each.get("learning_rate_factor") for each in states[-1]["history"]] == [None, 0.5, 0.5]
-
-
-def test_the_second_time_training_stops_and_gives_back_the_batch(made) -> None:
-    plan = crowds.plan(epochs=3, max_skipped=1)
-    with pytest.raises(DivergedError, match=r"diverged in epoch 2.*counter\.optimiser\.lr") as error:
-        spoilt_fit(made, plan, range(3, 100))
-    numbers = [crop.number for crop in list(samples(plan, 0, made, 4)[0].batches(2, 2))[1][0].crops]
-    assert error.value.batch is not None
-    assert error.value.batch["numbers"] == numbers  # of the second step of the second epoch
-    assert error.value.batch["images"].shape == (2, 3, 48, 64)
