@@ -25,6 +25,7 @@ from components.workspace.dvc_output import is_from_dvc, is_hint
 from components.workspace.layout import Layout
 from components.workspace.processes import end_tree, guard, python_environment, wait_or_end
 
+MISTAKE = "ERROR: "  # before what DVC cannot do
 LAST_LINES = 30  # of a failed stage's output, kept for the error
 
 
@@ -65,8 +66,15 @@ def needed(layout: Layout, *names: str) -> list[Stage]:
     return [stage for stage in every if stage.address in wanted]
 
 
+def require_remote(where: str) -> None:
+    """Raises UserError where nothing can be pushed, since DVC has no default remote."""
+    with Repo() as repo:
+        if not repo.config["core"].get("remote"):
+            raise UserError(f"{where}: DVC has no remote: set one with `dotfield remote ADDRESS`, or do not push")
+
+
 def run(words: Sequence[str], log: Callable[[str], None]) -> None:
-    """A command of DVC. Raises StageError with its last lines."""
+    """A command of DVC. Raises StageError: its first line is the first mistake that DVC names."""
     with subprocess.Popen(
         [sys.executable, "-m", "dvc", "--wait-for-lock", *words],
         stdout=subprocess.PIPE,
@@ -77,7 +85,8 @@ def run(words: Sequence[str], log: Callable[[str], None]) -> None:
     ) as process:
         last = _stream(process, log)
         if code := wait_or_end(process):
-            raise StageError(_describe(f"dvc {' '.join(words)}", code, last))
+            mistake = next((line for line in last.splitlines() if line.startswith(MISTAKE)), last)
+            raise StageError(f"dvc {words[0]}: {mistake.removeprefix(MISTAKE)}\nexit code {code}; last lines:\n{last}")
 
 
 class Runner:
@@ -149,6 +158,7 @@ def _describe(what: str, code: int, last: str) -> str:
 
 def _environment(parallel: int) -> dict[str, str]:
     """Lines of output as they come. Of several stages at the same time each gets its part of this machine's CPUs: every
-    one starts a Ray that would otherwise take all."""
-    part = {"RAY_OVERRIDE_RESOURCES": json.dumps({"CPU": max(1, (psutil.cpu_count() or 1) // parallel)})}
-    return python_environment() | {"PYTHONUNBUFFERED": "1"} | (part if parallel > 1 else {})
+    one starts a Ray that would otherwise take all, and threads that wait for a core take it from those that work."""
+    share = max(1, (psutil.cpu_count() or 1) // parallel)
+    parts = {"RAY_OVERRIDE_RESOURCES": json.dumps({"CPU": share}), "OMP_NUM_THREADS": str(share)}
+    return (parts if parallel > 1 else {}) | python_environment() | {"PYTHONUNBUFFERED": "1"}

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,10 +30,12 @@ from components.inbox.ingest import Ingested
 from components.inbox.raw_set import RawSet, open_raw_set
 from components.publish import history
 from components.runs.folder import read_record
-from components.runs.registry import Entry, Registry, registry_address
+from components.runs.ledger import Entry
+from components.runs.registry import Registry, registry_address
 from components.stages.publish import preview
 from components.workspace.atomic import write_atomically, write_lines
 from components.workspace.layout import InboxPaths, Layout
+from components.workspace.lock import exclusive_lock
 from flows import dvc, versions
 from flows.notify import tell
 
@@ -80,11 +83,25 @@ class Night:
 
 
 def open_night(file: Path) -> Night:
-    """Raises UserError: a mistake in the settings, the study or the gate's policy."""
+    """Raises UserError: a mistake in the settings, the study or the gate's policy; there is no remote to push to, or
+    the branch cannot be committed to."""
     settings = load_options(Retrain, file)
     night = Night(file, settings, *open_raw_set(settings))
     assert night.policy
+    if settings.push:
+        dvc.require_remote(f"{file}: push")
+    if settings.branch:
+        versions.require_branch(settings.branch)
     return night
+
+
+@contextmanager
+def lock(night: Night) -> Iterator[None]:
+    """Keep other nights from the study, and from its pictures, during the block. Raises UserError: one has them."""
+    pictures = hashlib.sha256(str(night.raw.root.resolve()).encode()).hexdigest()[:12]
+    names = (f"retrain-{night.settings.study}", f"pictures-{pictures}")
+    with exclusive_lock(names[0], wait=1), exclusive_lock(names[1], wait=1):
+        yield
 
 
 def ingest(night: Night) -> Ingested:
@@ -102,6 +119,14 @@ def is_done(night: Night) -> bool:
         return bool(json.loads(night.paths.night.read_text())["done"] == night.key)
     except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+def record_nothing_new(night: Night, ingested: Ingested, facts: dict[str, Any]) -> str:
+    """Write down, in the ledger and on its page, that there was nothing to do; how many objects wait."""
+    waiting = f"{len(ingested.waiting)} objects wait"
+    night.registry.record({"outcome": history.NOTHING_NEW, "reason": waiting, **facts})
+    write_history(night)
+    return waiting
 
 
 def check(night: Night, ingested: Ingested) -> Checked:
@@ -132,7 +157,7 @@ def keep_results(night: Night, done: list[dvc.Stage], data: dict[str, Any], log:
     if night.settings.push:
         dvc.run(["push", *(stage.address for stage in done)], log)
     lock = hashlib.sha256(layout.pipeline_lock.read_bytes()).hexdigest()
-    files = [versions.dvc_file(night.raw.root), layout.params, layout.pipeline, layout.pipeline_lock]
+    files = [*versions.files_of(night.raw.root), layout.params, layout.pipeline, layout.pipeline_lock]
     message = f"{night.settings.study}: {data['images']} images, version {data['version'][:12]}"
     commit = versions.commit_files(night.settings.branch, files, message) if night.settings.branch else None
     record = read_record(layout.run(night.settings.experiment, night.settings.seed)) or {}
@@ -176,9 +201,19 @@ def deploy(night: Night, verdict: Verdict, facts: dict[str, Any], file: Path) ->
     return decide(verdict, night.registry, file, night.paths.card, {"night": night.key, **facts})
 
 
-def publish(night: Night) -> None:
-    """The study's report, of what was run, and the page of all decisions."""
-    preview(night.layout)
+def publish(night: Night, log: Log) -> None:
+    """The study's report, of what was run, and the page of all decisions; pushed and committed, if told so."""
+    layout, branch = night.layout, night.settings.branch
+    preview(layout)
+    write_history(night)
+    if night.settings.push:
+        versions.keep_report(layout, log)
+        if branch:
+            versions.commit_files(branch, [layout.report_dvc], f"{night.settings.study}: report")
+
+
+def write_history(night: Night) -> None:
+    """The page of all decisions."""
     history.write_page(night.registry.history(), night.registry.address, night.layout.preview.history)
 
 

@@ -23,10 +23,9 @@ from components.gate.verdict import Verdict
 from components.inbox.check import Checked
 from components.inbox.ingest import Ingested
 from components.publish import history, tables
-from components.runs.registry import Entry
+from components.runs.ledger import Entry
 from components.workspace.layout import RETRAIN
-from components.workspace.lock import exclusive_lock
-from components.workspace.processes import exit_on_sigterm
+from components.workspace.processes import exit_on_sigterm, format_error
 from flows import dvc, night
 from flows.naming import prefect_run, run_name
 from flows.night import Night
@@ -66,17 +65,21 @@ def retrain(settings: str = str(RETRAIN)) -> State[Any]:
     """
     try:
         tonight = night.open_night(Path(settings))
-        with exclusive_lock(f"retrain-{tonight.settings.study}", wait=1):
+        with night.lock(tonight):
             return run_night(tonight)
-    except (UserError, dvc.StageError) as error:
+    except dvc.StageError as error:
         return Failed(message=str(error))
+    except Exception as error:
+        if (text := format_error(error)) is None:
+            raise
+        return Failed(message=text)
 
 
 def run_night(tonight: Night) -> State[Any]:
     """The steps of a night, in the order in which they happen."""
     ingested = ingest(tonight)
     if night.is_done(tonight):
-        return Completed(message=f"nothing new; {len(ingested.waiting)} objects wait")
+        return Completed(message=f"nothing new; {record_nothing_new(tonight, ingested)}")
     entry = night.decided(tonight)
     if entry is None:
         entry = decide(tonight, ingested)
@@ -112,6 +115,11 @@ def ingest(tonight: Night) -> Ingested:
     return night.ingest(tonight)
 
 
+@fetching_step
+def record_nothing_new(tonight: Night, ingested: Ingested) -> str:
+    return night.record_nothing_new(tonight, ingested, {"prefect": prefect_run()})
+
+
 @step
 def check(tonight: Night, ingested: Ingested) -> Checked:
     return night.check(tonight, ingested)
@@ -143,9 +151,9 @@ def deploy(tonight: Night, verdict: Verdict, facts: dict[str, Any], file: Path) 
     return night.deploy(tonight, verdict, facts, file)
 
 
-@step
+@fetching_step
 def publish(tonight: Night) -> None:
-    night.publish(tonight)
+    night.publish(tonight, get_run_logger().info)
     show_tables(tonight.layout.preview)
     table = history.history_table(tonight.registry.history())
     create_markdown_artifact(tables.markdown(table), key=f"{tonight.settings.study}-history", description="Decisions")

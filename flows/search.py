@@ -29,7 +29,8 @@ from components.gate.judge import judge
 from components.gate.policy import Policy
 from components.publish import study_tables, tables
 from components.runs.folder import read_record
-from components.runs.registry import Entry, Registry, registry_address
+from components.runs.ledger import Entry
+from components.runs.registry import Registry, registry_address
 from components.workspace import dvc_yaml
 from components.workspace.apply_search import add_searched
 from components.workspace.layout import DEMO, GATE, Layout

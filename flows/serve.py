@@ -17,13 +17,18 @@ import sys
 import time
 import urllib.request
 from contextlib import ExitStack
-from typing import IO
+from copy import deepcopy
+from pathlib import Path
+from typing import IO, Any
 
 import click
 import yaml
 
+from components.config.load import load_options
+from components.config.retrain import Retrain
 from components.errors import UserError
-from components.workspace.layout import DEPLOYMENTS, SERVER_AUTH, SERVER_HOME, SERVER_LOG
+from components.inbox.raw_set import open_raw_set
+from components.workspace.layout import DEPLOYMENTS, SERVED, SERVER_AUTH, SERVER_HOME, SERVER_LOG
 from components.workspace.processes import call, end_tree, exit_on_sigterm, python_environment
 
 HOST = "127.0.0.1"
@@ -51,7 +56,7 @@ def serve(port: int, limit: int) -> None:
     if not DEPLOYMENTS.is_file():
         raise UserError(f"{DEPLOYMENTS}: no such file; give the command in the project's folder")
     environment = server_environment(port, auth_string())
-    names = [each["name"] for each in yaml.safe_load(DEPLOYMENTS.read_text())["deployments"]]
+    deployments, paused = pause_schedules(yaml.safe_load(DEPLOYMENTS.read_text()))
     with ExitStack() as running:
         SERVER_LOG.parent.mkdir(parents=True, exist_ok=True)
         log = running.enter_context(SERVER_LOG.open("w"))
@@ -60,8 +65,11 @@ def serve(port: int, limit: int) -> None:
         words = ("--pool", POOL, "--type", "process", "--name", socket.gethostname(), "--limit", str(limit))
         worker = start(running, environment, "worker", "start", *words)
         wait_for(worker, f"work_pools/{POOL}", environment)
-        deploy(environment)
-        click.echo(f"http://{HOST}:{port} serves {', '.join(names)}; Ctrl-C ends it")
+        deploy(deployments, environment)
+        for name, reason in paused.items():
+            click.echo(f"{name}: its schedule is paused: {reason}")
+        names = ", ".join(each["name"] for each in deployments["deployments"])
+        click.echo(f"http://{HOST}:{port} serves {names}; Ctrl-C ends it")
         while server.poll() is None and worker.poll() is None:
             time.sleep(0.5)
         raise UserError(f"the {'worker' if server.poll() is None else f'server ({SERVER_LOG})'} ended by itself")
@@ -138,10 +146,35 @@ def wait_for(process: subprocess.Popen[str], path: str, environment: dict[str, s
     raise UserError(f"{url} does not answer; the server says: {_last_lines(SERVER_LOG.read_text())}")
 
 
-def deploy(environment: dict[str, str]) -> None:
-    """Bring the server's deployments up to date with prefect.yaml. Raises UserError with what Prefect says of it."""
+def pause_schedules(deployments: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The contents of prefect.yaml, with the schedules paused of nights that could only fail; and for each deployment
+    whose schedule is paused, there or here, the reason."""
+    changed, paused = deepcopy(deployments), dict[str, str]()
+    for each in changed["deployments"]:
+        settings, schedules = each.get("parameters", {}).get("settings"), each.get("schedules", [])
+        mistake = _mistake_in(Path(settings)) if settings else ""
+        if mistake:
+            each["schedules"] = [schedule | {"active": False} for schedule in schedules]
+            paused[each["name"]] = f"{mistake}; mend this, then serve again"
+        elif any(schedule.get("active") is False for schedule in schedules):
+            paused[each["name"]] = f"{DEPLOYMENTS} says `active: false`"
+    return changed, paused
+
+
+def _mistake_in(settings: Path) -> str:
+    """Why no night can run with these settings, such as a study that is not there; "" where one can."""
+    try:
+        open_raw_set(load_options(Retrain, settings))
+    except UserError as error:
+        return f"{settings}: {error}" if str(settings) not in str(error) else str(error)
+    return ""
+
+
+def deploy(deployments: dict[str, Any], environment: dict[str, str]) -> None:
+    """Make the server's deployments these. Raises UserError with what Prefect says of it."""
+    SERVED.write_text(yaml.safe_dump(deployments))
     done = subprocess.run(
-        _prefect("--no-prompt", "deploy", "--all"),
+        _prefect("--no-prompt", "deploy", "--all", "--prefect-file", str(SERVED)),
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

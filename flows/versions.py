@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 import yaml
 
 from components.errors import UserError
+from components.workspace.layout import Layout
 from flows import dvc
 
 AUTHOR = {"NAME": "dotfield", "EMAIL": "dotfield@localhost"}  # of commits that the pipeline makes by itself
@@ -30,14 +31,35 @@ def dvc_file(root: Path) -> Path:
     return root.with_name(f"{root.name}.dvc")
 
 
+def files_of(root: Path) -> list[Path]:
+    """What Git keeps of a raw data set that is under DVC: its version, and that Git is not to see its pictures."""
+    return [file for file in (dvc_file(root), root.with_name(".gitignore")) if file.exists()]
+
+
+def keep_report(layout: Layout, log: Callable[[str], None]) -> None:
+    """Put the report of what was run so far under DVC, and push it: it is no output of the pipeline, whose own report
+    waits until all experiments were run. Raises StageError."""
+    file, report = layout.report_dvc, layout.preview.published
+    place = {"wdir": os.path.relpath(".", file.parent), "outs": [{"path": str(report)}]}
+    file.write_text(yaml.safe_dump(place))  # without a hash, which `dvc commit` adds
+    dvc.run(["commit", "--force", "--quiet", str(file)], log)
+    dvc.run(["push", str(file)], log)
+
+
+def require_branch(branch: str) -> None:
+    """Raises UserError where nothing can be committed to a branch: it is checked out, or this is no repository."""
+    _git("rev-parse", "HEAD")
+    if _git("symbolic-ref", "--quiet", "HEAD", check=False) == f"refs/heads/{branch}":
+        raise UserError(f"branch: {branch} is checked out here; choose a branch of the pipeline's own")
+
+
 def commit_files(branch: str, files: Iterable[Path], message: str) -> str:
     """Commit files, as they are, to a branch; the commit's hash. Checkout, index and other branches stay as they are;
     nothing is committed where nothing changed.
 
-    Raises UserError: this is no Git repository, the branch is checked out, or somebody else moved it meanwhile."""
+    Raises UserError: see `require_branch`, or somebody else moved the branch meanwhile."""
+    require_branch(branch)
     name = f"refs/heads/{branch}"
-    if _git("symbolic-ref", "--quiet", "HEAD", check=False) == name:
-        raise UserError(f"branch: {branch} is checked out here; choose a branch of the pipeline's own")
     before = _git("rev-parse", "--verify", "--quiet", name, check=False)
     parent = before or _git("rev-parse", "HEAD")
     prefix = _git("rev-parse", "--show-prefix")

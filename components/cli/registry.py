@@ -15,7 +15,8 @@ from components.cli.output import json_option, print_json
 
 if TYPE_CHECKING:
     from components.gate.verdict import Verdict
-    from components.runs.registry import Deployed, Entry, Registry
+    from components.runs.ledger import Entry
+    from components.runs.registry import Deployed, Registry
 
 
 def _not_empty(context: click.Context, option: click.Parameter, value: str) -> str:

@@ -60,7 +60,7 @@ class Task(json_records.Record):
     annotations: tuple[Annotation, ...] = Field((), validation_alias=AliasChoices("annotations", "completions"))
 
 
-class Place(NamedTuple):
+class TaskImage(NamedTuple):
     """Where a task names an image: the key of its data, and which of a list."""
 
     key: str
@@ -83,7 +83,7 @@ def recognise(root: Path) -> list[dict[str, Any]]:
 def names(file: Path) -> set[str] | None:
     """The images that an export lists; None where the file is none. Raises UserError: not JSON."""
     held = json_records.load(file, Any)
-    found = {place.name for task in _tasks(held) for place in _places(task["data"])}
+    found = {image.name for task in _tasks(held) for image in _images_of(task["data"])}
     return found if found and isinstance(held, list) else None
 
 
@@ -91,8 +91,8 @@ def read(params: Params, labels: Labels, file: Path, images: Images, problems: l
     """An entry an image of a task that somebody annotated. Raises UserError: not a list of tasks."""
     tasks = [_full(task) for task in json_records.load(file, list[Any])]
     for task in json_records.records(tasks, Task, str(file), problems):
-        places = _places(task.data)
-        known = [place for place in places if images.has(place.name)] or places[:1]
+        named = _images_of(task.data)
+        known = [image for image in named if images.has(image.name)] or named[:1]
         if not known:
             what = f"a task whose data name no image: {', '.join(task.data) or 'no data'}"
             problems.append(Problem(str(file), what, "the task is left out", "image-missing"))
@@ -106,24 +106,24 @@ def read(params: Params, labels: Labels, file: Path, images: Images, problems: l
 
 
 def _entries(
-    params: Params, labels: Labels, places: list[Place], results: list[Any], where: str, problems: list[Problem]
+    params: Params, labels: Labels, images: list[TaskImage], results: list[Any], where: str, problems: list[Problem]
 ) -> Iterator[Entry]:
     """The entries of one annotation: one, or as many as its task has images."""
-    own = dict.fromkeys(places, results)
-    if len(places) > 1:
-        own = {place: [each for each in results if _is_of(each, place)] for place in places}
+    own = dict.fromkeys(images, results)
+    if len(images) > 1:
+        own = {image: [each for each in results if _is_of(each, image)] for image in images}
         if sum(map(len, own.values())) != len(results):
-            fault = f"its task has {len(places)} images, and `to_name` does not say whose a keypoint is"
-            yield from (Entry(place.name, [], where, fault=fault) for place in places)
+            fault = f"its task has {len(images)} images, and `to_name` does not say whose a keypoint is"
+            yield from (Entry(image.name, [], where, fault=fault) for image in images)
             return
-    for place, found in own.items():
-        yield _entry(params, labels, place.name, found, where, problems)
+    for image, found in own.items():
+        yield _entry(params, labels, image.name, found, where, problems)
 
 
-def _is_of(result: Any, place: Place) -> bool:
-    if not isinstance(result, dict) or result.get("to_name") not in (place.key, place.key.removesuffix("s")):
+def _is_of(result: Any, image: TaskImage) -> bool:
+    if not isinstance(result, dict) or result.get("to_name") not in (image.key, image.key.removesuffix("s")):
         return False
-    return result.get("item_index") in ((place.item, None) if place.item == 0 else (place.item,))
+    return result.get("item_index") in ((image.item, None) if image.item == 0 else (image.item,))
 
 
 def _entry(params: Params, labels: Labels, name: str, results: list[Any], where: str, problems: list[Problem]) -> Entry:
@@ -182,7 +182,7 @@ def _labels(result: dict[str, Any]) -> tuple[str, ...]:
 
 def _full(task: Any) -> Any:
     """A task of JSON-MIN as one of the full export; others as they are."""
-    if not isinstance(task, dict) or "data" in task or not _places(task):
+    if not isinstance(task, dict) or "data" in task or not _images_of(task):
         return task
     lists = [value for value in task.values() if isinstance(value, list)]
     shapes = [each for value in lists for each in value if not isinstance(each, str)]  # texts are choices or pages
@@ -198,16 +198,16 @@ def _result(shape: Any) -> Any:
     return {"type": kind, "value": shape} | {size: shape.get(size) for size in ("original_width", "original_height")}
 
 
-def _places(data: dict[str, Any]) -> list[Place]:
+def _images_of(data: dict[str, Any]) -> list[TaskImage]:
     """Every value of `data`, or of a list in it, that ends like the name of an image."""
     lists = {key: value if isinstance(value, list) else [value] for key, value in data.items()}
     served = [
-        Place(key, item, _served(value))
+        TaskImage(key, item, _served(value))
         for key, values in lists.items()
         for item, value in enumerate(values)
         if isinstance(value, str)
     ]
-    return [place for place in served if PurePosixPath(place.name).suffix.lower() in IMAGES]
+    return [image for image in served if PurePosixPath(image.name).suffix.lower() in IMAGES]
 
 
 def _served(address: str) -> str:

@@ -20,6 +20,7 @@ from components.export.torch_program import TorchProgram
 from components.export.weights_file import WeightsFile
 from components.runs.folder import Weights, read_weights
 from components.runs.predictor import load_predictor
+from components.workspace.atomic import write_atomically
 from components.workspace.layout import Layout, RunPaths
 
 
@@ -80,7 +81,7 @@ def export(
     finally:
         partial.unlink(missing_ok=True)
     facts["file"] |= {"bytes": file.stat().st_size, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
-    file.with_name(f"{file.name}.md").write_text(markdown(facts))
+    write_atomically(file.with_name(f"{file.name}.md"), markdown(facts).encode())
     return facts
 
 

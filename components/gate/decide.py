@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from components.gate.verdict import Verdict
-from components.runs.registry import Entry, Registry
+from components.runs.ledger import Entry
+from components.runs.registry import Registry
 
 
 def decide(verdict: Verdict, registry: Registry, file: Path, card: Path, facts: Mapping[str, Any]) -> Entry:

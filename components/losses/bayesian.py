@@ -17,8 +17,6 @@ The loss is linear in the prediction between its kinks: cells below zero count a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -26,7 +24,7 @@ from torch import Tensor
 from components.config.options import Options
 from components.crowd import Crop
 from components.losses.shared.dots import dots_in_crop, squared_distances
-from components.losses.shared.regions import mask_people
+from components.losses.shared.dots_loss import DotsLoss
 
 
 class Params(Options):
@@ -40,29 +38,14 @@ def build(params: Params, stride: int, scale: float) -> BayesianLoss:
     return BayesianLoss(params, stride, scale)
 
 
-class BayesianLoss:
+class BayesianLoss(DotsLoss[Params]):
     """Compares with dots alone."""
 
-    uses_density_map = False
     title = "Bayesian loss"
-    channels = 1
 
-    def __init__(self, params: Params, stride: int, scale: float) -> None:
-        self.params, self.stride, self.scale = params, stride, scale
-
-    def people(self, outputs: Tensor) -> Tensor:
-        return outputs
-
-    def __call__(
-        self, outputs: Tensor, maps: Tensor | None, crops: Sequence[Crop], regions: Tensor | None = None
-    ) -> Tensor:
-        people = mask_people(self.people(outputs), regions)[:, 0] / self.scale
-        pairs = zip(people, crops, strict=True)
-        return torch.stack([self._loss(each, *dots_in_crop(crop)) for each, crop in pairs])
-
-    def _loss(self, people: Tensor, dots: Tensor, inside: Tensor) -> Tensor:
-        """The loss of people per cell (h, w), given dots (N, 2) and which of them lie in the crop. Without dots all
-        cells are background."""
+    def crop_loss(self, people: Tensor, crop: Crop) -> Tensor:
+        """The loss of people per cell (h, w). Without dots all cells are background."""
+        dots, inside = dots_in_crop(crop)
         if not len(dots):
             return people.sum().abs()
         expected = self.posterior(dots, people.shape).to(people) @ people.flatten()

@@ -14,16 +14,13 @@ the count matters, with one gradient for all cells, so training recovers from pr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import torch
 from pydantic import Field
 from torch import Tensor
 
 from components.config.options import Options
 from components.crowd import Crop
 from components.losses.shared.dots import dot_counts, dots_in_crop, squared_distances
-from components.losses.shared.regions import mask_people
+from components.losses.shared.dots_loss import DotsLoss
 from components.losses.shared.transport import potentials
 from components.networks import positive_part
 
@@ -39,26 +36,12 @@ def build(params: Params, stride: int, scale: float) -> DMCount:
     return DMCount(params, stride, scale)
 
 
-class DMCount:
+class DMCount(DotsLoss[Params]):
     """Compares with dots alone."""
 
-    uses_density_map = False
     title = "DM-Count"
-    channels = 1
 
-    def __init__(self, params: Params, stride: int, scale: float) -> None:
-        self.params, self.stride, self.scale = params, stride, scale
-
-    def people(self, outputs: Tensor) -> Tensor:
-        return outputs
-
-    def __call__(
-        self, outputs: Tensor, maps: Tensor | None, crops: Sequence[Crop], regions: Tensor | None = None
-    ) -> Tensor:
-        people = mask_people(self.people(outputs), regions)[:, 0] / self.scale
-        return torch.stack([self._loss(each, crop) for each, crop in zip(people, crops, strict=True)])
-
-    def _loss(self, people: Tensor, crop: Crop) -> Tensor:
+    def crop_loss(self, people: Tensor, crop: Crop) -> Tensor:
         """The loss of one crop from its people per cell (h, w)."""
         counts = dot_counts(crop, self.stride).to(people)
         truth = counts.sum()

@@ -22,8 +22,6 @@ and in counting; cells below zero are raised where people are wanted, and never 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -31,7 +29,7 @@ from torch import Tensor
 from components.config.options import Options
 from components.crowd import Crop
 from components.losses.shared.dots import dots_in_crop, squared_distances
-from components.losses.shared.regions import mask_people
+from components.losses.shared.dots_loss import DotsLoss
 from components.losses.shared.unbalanced_transport import unbalanced_potentials
 from components.networks import positive_part
 
@@ -47,26 +45,15 @@ def build(params: Params, stride: int, scale: float) -> GeneralizedLoss:
     return GeneralizedLoss(params, stride, scale)
 
 
-class GeneralizedLoss:
+class GeneralizedLoss(DotsLoss[Params]):
     """Compares with dots alone."""
 
-    uses_density_map = False
     title = "generalized loss"
-    channels = 1
-
-    def __init__(self, params: Params, stride: int, scale: float) -> None:
-        self.params, self.stride, self.scale = params, stride, scale
 
     def people(self, outputs: Tensor) -> Tensor:
         return positive_part(outputs)
 
-    def __call__(
-        self, outputs: Tensor, maps: Tensor | None, crops: Sequence[Crop], regions: Tensor | None = None
-    ) -> Tensor:
-        people = mask_people(self.people(outputs), regions)[:, 0] / self.scale
-        return torch.stack([self._loss(each, crop) for each, crop in zip(people, crops, strict=True)])
-
-    def _loss(self, people: Tensor, crop: Crop) -> Tensor:
+    def crop_loss(self, people: Tensor, crop: Crop) -> Tensor:
         """The loss of one crop from its people per cell (h, w), none below 0."""
         dots, inside = dots_in_crop(crop)
         blur, reach, masses = self.params.blur, self.params.reach, people.flatten()

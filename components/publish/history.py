@@ -4,7 +4,8 @@ Each decision names the pictures, the versions and the runs that it rests on, so
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,15 @@ from components.evaluation.statistics import Estimate
 from components.publish import report
 from components.publish.report import Report, Section
 from components.publish.tables import Cell, EstimateCell, Table
-from components.runs.registry import Entry
+from components.runs.ledger import Entry
 
+NOTHING_NEW = "NOTHING NEW"  # the outcome of a night in which no picture arrived
 NONE = "-"
 SHORT = 12  # characters of a hash
 
 
 def history_table(entries: Sequence[Entry]) -> Table:
-    """A row for each decision, the newest first."""
+    """A row for each decision, the newest first, and one for the nights between two of them with nothing new."""
     head = ("Decision", "Time (UTC)", "Counter before", "Counter after", "MAE", "Data", "Reason", "Made by")
     notes = (
         "MAE: the candidate's on the gate's held-out images, and what it is more than that of the counter in use; the "
@@ -28,7 +30,7 @@ def history_table(entries: Sequence[Entry]) -> Table:
         "Made by: where to find what led to the decision: the run in Prefect and in Ray, the commit and hash of the "
         "lock file.",
     )
-    rows = tuple(_row(entry) for entry in reversed(entries))
+    rows = tuple(_rows(entries[::-1]))
     return Table("history", "Decisions on the counter in use, the newest first", head, rows, notes)
 
 
@@ -38,10 +40,28 @@ def write_page(entries: Sequence[Entry], address: str, target: Path) -> None:
     finding = "No counter was deployed yet."
     if used is not None:
         finding = f"In use: counter {used.counter[:SHORT]}, since {used.since:%Y-%m-%d %H:%M} UTC."
-    deployed = sum(entry.action != "record" for entry in entries)
-    about = f"Registry: {address}. Decisions: {len(entries)}, of which {deployed} put a counter in use."
+    deployed, quiet = sum(entry.action != "record" for entry in entries), sum(map(_is_quiet, entries))
+    about = (
+        f"Registry: {address}. Decisions: {len(entries) - quiet}, of which {deployed} put a counter in use. "
+        f"Nights with nothing new: {quiet}."
+    )
     sections = (Section("Decisions", tables=(history_table(entries),)),) if entries else ()
     report.write(Report("History of deployed counters", about, finding, sections), target)
+
+
+def _is_quiet(entry: Entry) -> bool:
+    return entry.decision.get("outcome") == NOTHING_NEW
+
+
+def _rows(entries: Sequence[Entry]) -> Iterator[tuple[Cell, ...]]:
+    """Of entries from the newest to the oldest."""
+    for quiet, group in groupby(entries, _is_quiet):
+        rows, found = map(_row, nights := [*group]), len(nights)
+        if quiet and found > 1:
+            *before, _, made_by = next(rows)
+            yield (*before, f"{found} nights, the first on {nights[-1].time:%Y-%m-%d %H:%M}", made_by)
+        else:
+            yield from rows
 
 
 def _row(entry: Entry) -> tuple[Cell, ...]:

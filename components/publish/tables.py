@@ -9,7 +9,8 @@ import csv
 import io
 import math
 import re
-from collections.abc import Hashable, Sequence
+import textwrap
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, TypeAlias
@@ -23,6 +24,7 @@ LATEX = str.maketrans(
 )
 NEGATIVE = re.compile(r"(?<![^\s\[(])-(?=\d)")  # the hyphen of a negative number, not that of a range or a name
 MISSING = ("-", "not run", "")
+HEAD = 16  # characters: a longer name of a column of LaTeX is broken into lines
 LONG = 28  # characters: a column of LaTeX with longer text is broken into lines
 
 
@@ -178,7 +180,8 @@ def latex(table: Table) -> str:
 def _tabular(table: Table) -> list[str]:
     """The columns that are no settings."""
     places = [place for place, name in enumerate(table.head) if name not in table.settings]
-    head, *rows = (_ampersands(tuple(row[place] for place in places)) for row in (table.head, *table.rows))
+    head = _ampersands(_latex_head(table.head[place], table.columns[place]) for place in places)
+    rows = [_ampersands(_latex_cell(row[place]) for place in places) for row in table.rows]
     return [
         rf"\begin{{tabular}}{{@{{}}{''.join(_latex_column(table.columns[place]) for place in places)}@{{}}}}",
         r"\toprule",
@@ -233,9 +236,9 @@ def _markdown_cell(cell: Cell) -> str:
     return f"**{cell.value}** {cell.interval}" if isinstance(cell, EstimateCell) and cell.best else str(cell)
 
 
-def _ampersands(cells: tuple[Cell, ...]) -> str:
+def _ampersands(cells: Iterable[str]) -> str:
     r"""A row; the braces before a bracket keep it from being read as the room below the row above: `\\ [2 cm]`."""
-    row = " & ".join(map(_latex_cell, cells)) + r" \\"
+    row = " & ".join(cells) + r" \\"
     return "{}" + row if row.startswith(("[", "*")) else row
 
 
@@ -248,6 +251,12 @@ def _latex_cell(cell: Cell) -> str:
     if isinstance(cell, ComparisonCell):
         return r"\makecell[tl]{" + r"\\".join(map(latex_text, cell.lines)) + "}"
     return latex_text(cell)
+
+
+def _latex_head(name: str, cells: Sequence[Cell]) -> str:
+    """A column's name, broken into short lines: no name makes a column of numbers wide."""
+    lines = r"\\".join(latex_text(line) for line in textwrap.wrap(name, HEAD, break_long_words=False))
+    return rf"\makecell[b{'r' if is_numeric(cells) else 'l'}]{{{lines}}}" if len(name) > HEAD else lines
 
 
 def _latex_column(cells: Sequence[Cell]) -> str:

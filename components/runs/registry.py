@@ -6,62 +6,27 @@ A registry is a folder or an s3:// address outside of every stage's outputs, so 
     ledger/00000012.json                          the twelfth decision, and what is in use after it
     current.json, previous.json                   what is in use and what was before, for a quick look
 
-**The ledger is what counts.** A decision is made in the moment in which the object of the next number is created, which
-only one can do; `current.json` is written after it. Where a process was killed in between, a slower one wrote its own
-over a newer one, or the file is torn, the next reader mends it: it looks for entries after the one that `current.json`
-names, and writes it anew."""
+The ledger is what counts: see `ledger.py`."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import logging
 import os
 import re
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
-from types import MappingProxyType
-from typing import Annotated, Any, Literal, NamedTuple
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing import Any, NamedTuple
 
 from components.errors import UserError
 from components.runs.folder import read_weights
 from components.runs.journal import Journal
+from components.runs.ledger import HASH, Entry, Ledger, Place, State
 from components.runs.object_store import open_store
 from components.runs.predictor import build_networks, check_finite
 from components.workspace.layout import CACHED_COUNTERS, REGISTRY, RegistryNames
 
-ATTEMPTS = 100  # others' decisions, written while ours was made, after which we give up
-HASH = r"^[0-9a-f]{64}$"
 ABOUT = ("study", "experiment", "seed", "dataset", "objects", "counter", "validation")  # of weights' metadata
-
-log = logging.getLogger(__name__)
-
-
-class Place(BaseModel):
-    """A counter's time in use: since when, and by which entry of the ledger."""
-
-    model_config = ConfigDict(frozen=True)
-
-    counter: Annotated[str, Field(pattern=HASH)]
-    entry: int
-    since: datetime
-
-
-class Entry(BaseModel):
-    """One decision, and what is in use after it. `metadata` says what a deployed counter is."""
-
-    model_config = ConfigDict(frozen=True)
-
-    number: int
-    time: datetime
-    action: Literal["deploy", "rollback", "record"]
-    decision: dict[str, Any]
-    current: Place | None
-    previous: Place | None
-    metadata: dict[str, Any] = {}
 
 
 class Deployed(NamedTuple):
@@ -75,18 +40,6 @@ class Deployed(NamedTuple):
     metadata: dict[str, Any]
 
 
-class State(NamedTuple):
-    """What is in use after a decision, what before, and what the counter is that was put in use."""
-
-    current: Place | None = None
-    previous: Place | None = None
-    metadata: Mapping[str, Any] = MappingProxyType({})
-
-
-# Of the last entry, the next number, and the time: what is to become, or an entry that says so already.
-Change = Callable[[Entry | None, int, datetime], State | Entry]
-
-
 def registry_address(given: str | None = None) -> str:
     """The address that was given, else `DOTFIELD_REGISTRY`, else the folder of the project."""
     return given or os.environ.get("DOTFIELD_REGISTRY") or str(REGISTRY)
@@ -98,7 +51,7 @@ class Registry:
     def __init__(self, address: str) -> None:
         self.address = address
         self._store = open_store(address)
-        self._ledger = Journal(self._store, RegistryNames.LEDGER)
+        self._ledger = Ledger(self._store, address)
 
     def add(self, weights: Path, card: str) -> str:
         """Keep a counter and its model card; the SHA-256 of the weights file, under which it is found. A counter that
@@ -127,45 +80,45 @@ class Registry:
         def change(last: Entry | None, number: int, now: datetime) -> State | Entry:
             used = last.current if last else None
             if last and used and used.counter == counter:
-                return self._entry(used.entry) or last
+                return self._ledger.entry(used.entry) or last
             self._require(used, expected)
             return State(Place(counter=counter, entry=number, since=now), used, about)
 
-        return self._append("deploy", decision, change)
+        return self._ledger.append("deploy", decision, change)
 
     def rollback(self, reason: str) -> Entry:
         """Put the previous counter in use again. The one before that becomes the previous one: rolling back twice
         never brings back what was rolled back from.
 
         Raises UserError: there is none, its weights are damaged, or somebody else changed what is in use meanwhile."""
-        start, _ = self._last()
+        start, _ = self._ledger.last()
         if start is None or start.current is None or start.previous is None:
             raise UserError(f"{self.address}: there is no previous counter to go back to; see `dotfield history`")
         used, back = start.current, start.previous
         self.weights(back.counter)
-        before = self._entry(back.entry)
+        before = self._ledger.entry(back.entry)
 
         def change(last: Entry | None, number: int, now: datetime) -> State | Entry:
             self._require(last.current if last else None, used.counter)
             place = Place(counter=back.counter, entry=number, since=now)
             return State(place, before.previous, before.metadata) if before else State(place)
 
-        return self._append("rollback", {"outcome": "ROLLED BACK", "reason": reason}, change)
+        return self._ledger.append("rollback", {"outcome": "ROLLED BACK", "reason": reason}, change)
 
     def record(self, decision: Mapping[str, Any]) -> Entry:
         """Write down a decision that deploys nothing."""
-        return self._append(
+        return self._ledger.append(
             "record", decision, lambda last, *_: State(last.current, last.previous) if last else State()
         )
 
     def current(self) -> Deployed | None:
         """The counter in use; None: none was ever deployed."""
-        last, _ = self._last()
+        last, _ = self._ledger.last()
         return None if last is None else self._deployed(last.current)
 
     def previous(self) -> Deployed | None:
         """The counter that a rollback would put in use; None: there is none."""
-        last, _ = self._last()
+        last, _ = self._ledger.last()
         return None if last is None else self._deployed(last.previous)
 
     def weights(self, counter: str) -> Path:
@@ -191,8 +144,7 @@ class Registry:
 
     def history(self) -> list[Entry]:
         """Every decision, the oldest first; one that cannot be read is left out, with a warning."""
-        entries = (self._entry(number) for number in range(1, self._ledger.last() + 1))
-        return [entry for entry in entries if entry is not None]
+        return self._ledger.entries()
 
     def count_answer(self, held_out: str, answer: Mapping[str, Any]) -> int:
         """Write down that the gate answered a question about these held-out images; the number of answers so far."""
@@ -221,81 +173,12 @@ class Registry:
                 "in use now, then try again"
             )
 
-    def _append(
-        self, action: Literal["deploy", "rollback", "record"], decision: Mapping[str, Any], change: Change
-    ) -> Entry:
-        """Write the next entry. Where others write one at the same time, `change` is asked anew, knowing theirs."""
-        for _ in range(ATTEMPTS):
-            last, number = self._last()
-            now = datetime.now(UTC)
-            state = change(last, number + 1, now)
-            if isinstance(state, Entry):
-                return state
-            entry = Entry(
-                number=number + 1,
-                time=now,
-                action=action,
-                decision=dict(decision),
-                current=state.current,
-                previous=state.previous,
-                metadata=dict(state.metadata),
-            )
-            if self._ledger.append(entry.number, entry.model_dump(mode="json")):
-                self._write_pointers(entry, entry.number)
-                return entry
-        raise UserError(f"{self.address}: others write to the ledger all the time; try again")
-
-    def _last(self) -> tuple[Entry | None, int]:
-        """The newest entry that can be read, and the number of the newest one. `current.json` is written anew where it
-        names an older one."""
-        contents = self._store.read(RegistryNames.CURRENT)
-        known = _ledger_number(contents)
-        if contents is not None and known is None:
-            log.warning("%s/%s: is damaged; the ledger says what is in use", self.address, RegistryNames.CURRENT)
-        number = self._ledger.last(known or 0)
-        if known and not number:
-            raise UserError(
-                f"{self.address}/{RegistryNames.LEDGER}: is gone, although {RegistryNames.CURRENT} names its entry "
-                f"{known}; put it back from a copy"
-            )
-        readable = (self._entry(each) for each in range(number, 0, -1))
-        entry = next((each for each in readable if each is not None), None)
-        if known != number and entry is not None:
-            self._write_pointers(entry, number)
-        return entry, number
-
-    def _entry(self, number: int) -> Entry | None:
-        values = self._ledger.read(number)
-        try:
-            return None if values is None else Entry.model_validate(values)
-        except ValidationError:
-            log.warning("%s: entry %d of the ledger is damaged; it is passed over", self.address, number)
-            return None
-
     def _deployed(self, place: Place | None) -> Deployed | None:
         if place is None:
             return None
-        entry = self._entry(place.entry)
+        entry = self._ledger.entry(place.entry)
         decision, metadata = ({}, {}) if entry is None else (entry.decision, entry.metadata)
         return Deployed(place.counter, place.since, place.entry, decision, metadata)
-
-    def _write_pointers(self, entry: Entry, number: int) -> None:
-        """Write `previous.json` and `current.json`. That this fails is no more than a warning: the ledger holds what
-        they say, and who may only read goes on."""
-        try:
-            for name, place in ((RegistryNames.PREVIOUS, entry.previous), (RegistryNames.CURRENT, entry.current)):
-                values = {"ledger": number} | ({"counter": None} if place is None else place.model_dump(mode="json"))
-                self._store.replace(name, json.dumps(values, indent=2).encode() + b"\n")
-        except (OSError, UserError) as error:
-            log.warning("%s: %s could not be written (%s)", self.address, RegistryNames.CURRENT, error)
-
-
-def _ledger_number(pointer: bytes | None) -> int | None:
-    """The number of the entry that the contents of `current.json` name; None where they are absent or damaged."""
-    try:
-        return None if pointer is None else int(json.loads(pointer)["ledger"])
-    except (ValueError, KeyError, TypeError):
-        return None
 
 
 def _has_hash(file: Path, expected: str) -> bool:

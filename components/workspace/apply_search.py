@@ -10,6 +10,7 @@ import yaml
 from ruamel.yaml import YAML
 
 from components.config.load import load_study
+from components.config.resolve import resolve
 from components.config.study import Study
 from components.errors import UserError, one_line
 from components.workspace.atomic import write_atomically
@@ -75,11 +76,15 @@ def _read(layout: Layout, search: str) -> tuple[Study, dict[str, Any]]:
 
 
 def _write(layout: Layout, before: Study, experiment: str, text: str) -> None:
-    """Raises UserError, and leaves the file as it was, where more than this experiment would change."""
+    """Raises UserError, and leaves the file as it was, where more than this experiment would change, or to a value that
+    is not allowed."""
     old = layout.params.read_text()
     write_atomically(layout.params, text.encode())
     try:
-        _check_unchanged(before, load_study(layout.params), experiment, layout.params)
+        after = load_study(layout.params)
+        _check_unchanged(before, after, experiment, layout.params)
+        written, where = after.experiments[experiment], f"{layout.params}: experiments.{experiment}"
+        resolve(written, after.maps[written.annotation].kernel, after.study, experiment, where)
     except UserError:
         write_atomically(layout.params, old.encode())
         raise

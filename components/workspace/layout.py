@@ -14,6 +14,7 @@ LOCK_FILE = Path("requirements.lock")
 DEPLOYMENTS = Path("prefect.yaml")
 SERVER_HOME = STATE / "prefect"  # what `make serve` keeps: its database, unless the environment names one
 SERVER_AUTH = SERVER_HOME / "auth"  # USER:PASSWORD, for this user alone
+SERVED = STATE / "served.yaml"  # the deployments as they are served: the schedules of some may be paused
 SERVER_LOG = STATE / "logs" / "prefect-server.log"
 DVC_CONFIG = Path(".dvc/config")
 REMOTE = "storage"  # the name of DVC's remote
@@ -299,6 +300,11 @@ class Layout:
     def summary(self) -> Path:
         """The results as plain text, and where report and tables are: what a person sees at the end."""
         return self.published / "summary.txt"
+
+    @property
+    def report_dvc(self) -> Path:
+        """In which DVC notes the version of the report that a night of retraining pushed."""
+        return self.params.with_name("report.dvc")
 
     @property
     def history(self) -> Path:

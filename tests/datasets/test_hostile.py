@@ -23,7 +23,7 @@ from components.data.decode import prepare_images, read_image
 from components.datasets.points import Params, build
 from components.datasets.shared import mat_check
 from components.errors import UserError
-from tests.own_data import pictures, read, said
+from tests.own_data import read, said
 
 MEGABYTES = 300  # that refusing a file may take
 TRUTH = "Train/img_0001_ann.mat"
@@ -34,11 +34,6 @@ def _memory() -> Iterator[None]:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     yield
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MEGABYTES * 1024
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return pictures(tmp_path)
 
 
 def element(kind: int, content: bytes, size: int | None = None) -> bytes:

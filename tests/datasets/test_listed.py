@@ -11,12 +11,7 @@ from PIL import Image
 
 from components.crowd import Problem
 from components.errors import UserError
-from tests.own_data import HEIGHT, WIDTH, pictures, read, said
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return pictures(tmp_path)
+from tests.own_data import HEIGHT, WIDTH, read, said
 
 
 def test_a_row_that_cannot_be_read_leaves_its_image_out(root: Path) -> None:

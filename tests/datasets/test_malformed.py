@@ -17,14 +17,9 @@ from scipy.sparse import csc_matrix
 from components.datasets.shared.mat import as_dots, as_number
 from components.datasets.worldexpo import CORNERS, read_roi
 from components.errors import UserError
-from tests.own_data import pictures, read, said
+from tests.own_data import read, said
 
 OBJECTS = np.array([np.zeros((2, 2)), "here"], object)
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return pictures(tmp_path)
 
 
 @pytest.mark.parametrize("values", [[[1, 2], [3]], [["x", "y"]], [[1j, 2]], [{"x": 1}], OBJECTS, [[10**400, 1]]])

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import shutil
-import threading
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 import torch
@@ -23,10 +23,12 @@ from components.inbox.ingest import Ingested
 from components.publish.history import write_page
 from components.runs.folder import read_weights, write_weights
 from components.workspace.atomic import write_lines
-from components.workspace.layout import RETRAIN, Layout
+from components.workspace.layout import RETRAIN, STATE, Layout
 from flows import night
 from flows.night import Night
 from flows.notify import ADDRESSES, tell
+from flows.retrain import retrain
+from tests.faulty_s3 import Proxy, proxy
 from tests.flows.sink import Sink
 from tests.inbox.conftest import Yard, label, picture
 from tests.runs.test_predictor import saved
@@ -77,6 +79,20 @@ def test_a_night_without_a_picture_is_done_before_it_begins(tonight: Night) -> N
     assert night.is_done(tonight)
 
 
+def test_where_nothing_can_be_pushed_or_committed_is_said_before_anything_is_done(tonight: Night) -> None:
+    settings = yaml.safe_load(RETRAIN.read_text())
+    for words in (("init", "-q", "-b", "nightly"), ("commit", "-q", "--allow-empty", "-m", "start")):
+        subprocess.run(["git", "-c", "user.name=test", "-c", "user.email=test@example.org", *words], check=True)
+    subprocess.run([sys.executable, "-m", "dvc", "init", "-q"], check=True)
+    for part, said in (
+        ({"push": True}, "params/retrain.yaml: push: DVC has no remote: set one with `dotfield remote ADDRESS`"),
+        ({"branch": "nightly"}, "branch: nightly is checked out here"),
+    ):
+        RETRAIN.write_text(yaml.safe_dump(settings | part))
+        with pytest.raises(UserError, match=f"^{said}"):
+            night.open_night(RETRAIN)
+
+
 def test_a_changed_experiment_is_a_new_question_and_a_new_title_is_none(tonight: Night) -> None:
     night.finish(tonight)
     file = tonight.layout.params
@@ -104,6 +120,35 @@ def test_a_night_is_done_until_pictures_or_questions_change(tonight: Night) -> N
         file.write_bytes(before)
     tonight.paths.night.write_text('{"do')
     assert not night.is_done(tonight), "a torn file is none"
+
+
+def files() -> dict[Path, bytes]:
+    """All that there is, but for what one night keeps others away with."""
+    found = (path for path in Path().rglob("*") if path.is_file() and path.suffix != ".lock")
+    return {path: path.read_bytes() for path in found}
+
+
+def test_a_second_night_at_the_same_time_says_so_and_changes_nothing(tonight: Night) -> None:
+    """Of the same study, and of another one that learns from the same pictures."""
+    study = yaml.safe_load(tonight.layout.params.read_text()) | {"study": "other"}
+    put(Path("params/other"), "study.yaml", yaml.safe_dump(study).encode())
+    other = yaml.safe_load(RETRAIN.read_text()) | {"study": "other"}
+    put(Path("params"), "other.yaml", yaml.safe_dump(other).encode())
+    before = files()
+    with night.lock(tonight):
+        for settings in (RETRAIN, Path("params/other.yaml")):
+            state = retrain.fn(str(settings))
+            assert state.is_failed()
+            assert re.fullmatch("another process works on this .* is held.; end it, or wait", state.message)
+    assert files() == before
+
+
+def test_what_the_machine_refuses_is_one_line(tonight: Night) -> None:
+    shutil.rmtree(STATE)
+    STATE.touch()
+    state = retrain.fn(str(RETRAIN))
+    assert state.is_failed()
+    assert state.message == "[Errno 20] Not a directory: '.dotfield/locks': name another file or folder"
 
 
 @pytest.fixture
@@ -183,66 +228,27 @@ def test_each_address_is_told_once(tonight: Night, monkeypatch: pytest.MonkeyPat
         assert len(first.got) == 3, "two nights that failed are two"
 
 
-class Faulty(ThreadingHTTPServer):
-    """Passes requests on to an S3 server, but answers those that write to the ledger with `refusal`."""
-
-    def __init__(self, server: str) -> None:
-        self.server, self.refusal, self.refused = server, 0, 0
-        super().__init__(("127.0.0.1", 0), FaultyHandler)
-
-
-class FaultyHandler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_PUT(self) -> None:
-        server: Any = self.server
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if server.refusal and "/ledger/" in self.path:
-            server.refused += 1
-            self.send_response(server.refusal)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        kept = {name: value for name, value in self.headers.items() if name.lower() != "transfer-encoding"}
-        answer = httpx.request(self.command, f"{server.server}{self.path}", headers=kept, content=body)
-        self.send_response(answer.status_code)
-        for name, value in answer.headers.items():
-            if name.lower() not in ("transfer-encoding", "content-length", "connection"):
-                self.send_header(name, value)
-        length = answer.headers["content-length"] if self.command == "HEAD" else str(len(answer.content))
-        self.send_header("Content-Length", length)
-        self.end_headers()
-        self.wfile.write(answer.content)
-
-    do_GET = do_HEAD = do_POST = do_DELETE = do_PUT  # noqa: N815
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture
-def faulty(s3: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Faulty]:
+def faulty(s3: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     S3FileSystem.clear_instance_cache()  # those that know another address
-    server = Faulty(s3.meta.endpoint_url)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
-    yield server
-    server.shutdown()
+    with proxy(s3.meta.endpoint_url) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.address)
+        yield server
     S3FileSystem.clear_instance_cache()
 
 
 @pytest.mark.parametrize("status", [pytest.param(503, marks=pytest.mark.slow), 403])  # of 503, s3fs tries often
 def test_where_s3_refuses_to_deploy_the_next_night_does(
-    status: int, tonight: Night, go: Verdict, faulty: Faulty
+    status: int, tonight: Night, go: Verdict, faulty: Proxy
 ) -> None:
     settings = tonight.settings.model_copy(update={"registry": f"s3://crowds/{status}"})
     first = Night(tonight.file, settings, tonight.raw, tonight.paths)
-    faulty.refusal = status
+    faulty.fault = lambda method, path: status if method == "PUT" and "/ledger/" in path else 0
     with pytest.raises(UserError, match=f"s3://crowds/{status}"):
         night.deploy(first, go, FACTS, tonight.paths.candidate)
-    assert faulty.refused
+    assert faulty.faults
     assert first.registry.current() is None
-    faulty.refusal = 0
+    faulty.fault = lambda method, path: 0
     second = Night(tonight.file, settings, tonight.raw, tonight.paths)
     assert night.decided(second) is None
     night.deploy(second, go, FACTS, tonight.paths.candidate)
@@ -269,7 +275,7 @@ def test_before_anything_was_trained_there_is_a_page_too(tonight: Night) -> None
     checked = night.check(tonight, ingested)
     assert [each.id for each in checked.failed] == ["refused"]
     night.refuse(tonight, checked.failed[0].words, FACTS)
-    night.publish(tonight)
+    night.publish(tonight, print)
     assert "10 of 10 new objects were refused" in tonight.layout.preview.history.read_text()
     assert tonight.layout.preview.report.exists()
 

@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -21,6 +22,9 @@ from tests.inbox.conftest import SETTINGS, STUDY, label, picture
 pytestmark = pytest.mark.slow
 
 FLOW = (sys.executable, "-m", "flows.retrain")
+GIT = ("git", "-c", "user.name=test", "-c", "user.email=test@example.org")
+AWS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}  # the rest stands in .dvc/config
+COMMITTED = ("dvc.lock", "dvc.yaml", "report.dvc")
 LOOSE = {"flip": 1e6, "resize": 1e6, "tiles": 1e6, "frames": 1e6, "negative": 1e6}
 GATE = {
     "held_out": {"source": {"kind": "labelme", "root": "held-out"}},
@@ -53,35 +57,40 @@ def project(folder: Path) -> Path:
     (folder / "data/yard").mkdir(parents=True)
     files = {
         Layout("yard").params: STUDY | {"training": {"epochs": 1, "batch_size": 2}},
-        RETRAIN: SETTINGS | {"settle": 0, "branch": "nightly", "gate": "params/gate.yaml"},
+        RETRAIN: SETTINGS | {"settle": 0, "branch": "nightly", "push": True, "gate": "params/gate.yaml"},
         Path("params/gate.yaml"): GATE,
     }
     for path, values in files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(yaml.safe_dump(values, sort_keys=False))
-    git = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org"]
     for words in (
         ["git", "init", "-q", "-b", "main"],
         [sys.executable, "-m", "dvc", "init", "-q"],
         ["git", "add", "components", "params", ".dvc", ".dvcignore", ".gitignore"],
-        [*git, "commit", "-qm", "start"],
+        [*GIT, "commit", "-qm", "start"],
     ):
-        done = stand_in.command(folder, *words)
-        assert done.returncode == 0, done.stdout
+        run(folder, *words)
     return folder
 
 
-def test_the_first_night_deploys_and_the_second_has_nothing_to_do(tmp_path: Path, sink: Sink) -> None:
+def run(folder: Path, *words: str, env: dict[str, str] = stand_in.ENVIRONMENT) -> str:
+    """What a command says, which has to succeed."""
+    done = stand_in.command(folder, *words, env=env)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def test_the_first_night_deploys_and_pushes_and_the_second_has_nothing_to_do(
+    tmp_path: Path, sink: Sink, s3: Any, monkeypatch: pytest.MonkeyPatch, typed: Any
+) -> None:
     folder = project(tmp_path / "project")
-    environment = stand_in.ENVIRONMENT | {
-        "PREFECT_HOME": str(tmp_path / "prefect"),
-        "PYTHONPATH": f".{os.pathsep}{ROOT}",
-        "NO_COLOR": "1",
-        "DOTFIELD_NOTIFY": sink.address,
-    }
-    head = stand_in.command(folder, "git", "rev-parse", "HEAD").stdout
-    first = stand_in.command(folder, *FLOW, env=environment)
-    assert first.returncode == 0, first.stdout
+    monkeypatch.chdir(folder)
+    assert typed("remote", "s3://crowds/nights", "--endpoint", os.environ["AWS_ENDPOINT_URL"])[0] == 0
+    run(folder, *GIT, "commit", "-qam", "a remote")
+    own = {"PREFECT_HOME": str(tmp_path / "prefect"), "PYTHONPATH": f".{os.pathsep}{ROOT}", "NO_COLOR": "1"}
+    environment = stand_in.ENVIRONMENT | AWS | own | {"DOTFIELD_NOTIFY": sink.address}
+    head = run(folder, "git", "rev-parse", "HEAD")
+    run(folder, *FLOW, env=environment)
     entries = [json.loads(path.read_text()) for path in sorted((folder / "registry/ledger").glob("*.json"))]
     assert [entry["action"] for entry in entries] == ["deploy"]
     decision = entries[0]["decision"]
@@ -89,16 +98,26 @@ def test_the_first_night_deploys_and_the_second_has_nothing_to_do(tmp_path: Path
     assert (decision["data"]["images"], decision["data"]["new"]) == (10, 10)
     said = yaml.safe_load((folder / "data/yard.dvc").read_text())["outs"][0]["md5"]
     assert decision["data"]["version"] == said
-    assert stand_in.command(folder, "git", "rev-parse", "nightly").stdout.strip() == decision["commit"]
-    assert stand_in.command(folder, "git", "rev-parse", "HEAD").stdout == head
-    files = stand_in.command(folder, "git", "diff", "--name-only", "main", "nightly").stdout.split()
-    assert files == ["data/yard.dvc", "params/yard/dvc.lock", "params/yard/dvc.yaml"]
-    assert said[:12] in (folder / Layout("yard").preview.history).read_text()
+    assert run(folder, "git", "rev-parse", "nightly~1").strip() == decision["commit"]
+    assert run(folder, "git", "rev-parse", "HEAD") == head
+    files = run(folder, "git", "diff", "--name-only", "main", "nightly").split()
+    assert files == ["data/.gitignore", "data/yard.dvc", *(f"params/yard/{name}" for name in COMMITTED)]
     assert [message["title"] for message in sink.got] == ["yard: GO"]
 
-    second = stand_in.command(folder, *FLOW, env=environment)
-    assert second.returncode == 0, second.stdout
-    assert "nothing new" in second.stdout
-    assert "Task run 'check" not in second.stdout, "nothing after ingest"
-    assert len(list((folder / "registry/ledger").glob("*.json"))) == 1
+    clone = tmp_path / "clone"
+    run(tmp_path, "git", "clone", "-q", "-b", "nightly", "project", "clone")
+    run(clone, sys.executable, "-m", "dvc", "pull", "--allow-missing", env=stand_in.ENVIRONMENT | AWS)
+    assert run(clone, "git", "status", "--porcelain") == ""
+    for pulled in (Path("data/yard"), Layout("yard").run("fixed", 0).folder, Layout("yard").preview.published):
+        assert contents(clone / pulled) == contents(folder / pulled) != {}
+    assert said[:12] in (clone / Layout("yard").preview.history).read_text()
+
+    assert "nothing new" in (second := run(folder, *FLOW, env=environment))
+    assert "Task run 'check" not in second, "nothing after ingest"
+    assert said[:12] in (page := (folder / Layout("yard").preview.history).read_text())
+    assert "Decisions: 1, of which 1 put a counter in use. Nights with nothing new: 1." in page
     assert len(sink.got) == 1
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -15,13 +15,15 @@ from typing import NamedTuple
 import httpx
 import psutil
 import pytest
+import yaml
 
 from components.errors import UserError
-from components.workspace.layout import SERVER_AUTH
+from components.workspace.layout import RETRAIN, SERVER_AUTH, Layout
 from flows import serve
 from tests import stand_in
 from tests.conftest import ROOT
 from tests.flows.processes import SLEEPING, TABLE, TWO_STAGES, Running, free_port, repository, until
+from tests.inbox.conftest import SETTINGS, STUDY
 
 SERVE = (sys.executable, "-m", "flows.serve")
 
@@ -37,6 +39,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A repository whose deployments are served, with the password that was made for it."""
     folder, port = repository(tmp_path_factory.mktemp("served"), TWO_STAGES), free_port()
     shutil.copy(ROOT / "prefect.yaml", folder)
+    write_settings(folder)
     shutil.copy(ROOT / "components/stages/publish.py", folder / "components/stages")  # a flow imports from it
     environment = {name: value for name, value in stand_in.ENVIRONMENT.items() if not name.startswith("PREFECT_")}
     environment |= {"PYTHONPATH": f".{os.pathsep}{ROOT}", "NO_COLOR": "1"}
@@ -48,6 +51,14 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             token = client.get("/csrf-token", params={"client": "test"}).raise_for_status().json()["token"]
             client.headers.update({"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": "test"})
             yield Served(folder, client, process.pid)
+
+
+def write_settings(folder: Path) -> None:
+    """Those of nights that learn a study from an inbox."""
+    for path, values in ((Layout("yard").params, STUDY), (RETRAIN, SETTINGS)):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(yaml.safe_dump(values))
+    (folder / "data/yard").mkdir(parents=True)
 
 
 def post(served: Served, path: str, **body: object) -> list | dict:
@@ -101,7 +112,9 @@ def test_the_form_of_a_deployment_says_what_its_parameters_are(served: Served) -
 
 
 @pytest.mark.slow
-def test_the_nightly_deployment_has_a_schedule(served: Served) -> None:
+def test_the_nightly_deployment_has_a_schedule_and_the_search_waits_until_it_is_wanted(served: Served) -> None:
+    assert [each["active"] for each in deployment(served, "search/weekly")["schedules"]] == [False]
+    assert "weekly: its schedule is paused: prefect.yaml says `active: false`\n" in (served.folder / "log").read_text()
     of_nightly = {"id": {"any_": [deployment(served, "retrain/nightly")["id"]]}}
     scheduled = {"state": {"type": {"any_": ["SCHEDULED"]}}}
     until(lambda: len(post(served, "/flow_runs/filter", deployments=of_nightly, flow_runs=scheduled)) >= 2)
@@ -160,6 +173,26 @@ def test_a_password_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     SERVER_AUTH.write_text("")  # a full disk, or killed in the middle
     assert serve.auth_string() not in ("", made)
     assert SERVER_AUTH.stat().st_mode & 0o777 == 0o600
+
+
+def test_nights_are_scheduled_once_their_settings_name_a_study_that_exists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    written = yaml.safe_load((ROOT / "prefect.yaml").read_text())
+    RETRAIN.parent.mkdir()
+    shutil.copy(ROOT / RETRAIN, RETRAIN)
+    changed, paused = serve.pause_schedules(written)
+    nightly = changed["deployments"][0]
+    assert (nightly["name"], nightly["schedules"][0]["active"]) == ("nightly", False)
+    assert paused["nightly"] == (
+        "params/retrain.yaml: params/my-street/study.yaml: no such file; `dotfield studies` lists the studies; mend "
+        "this, then serve again"
+    )
+    write_settings(tmp_path)
+    changed, paused = serve.pause_schedules(written)
+    assert changed == written
+    assert [*paused] == ["weekly"]
 
 
 def test_a_folder_without_deployments_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from components.errors import UserError
-from flows.versions import commit_files
+from flows import dvc
+from flows.versions import add, commit_files, dvc_file
+from tests.faulty_s3 import proxy
 
 
 def git(*words: str) -> str:
@@ -62,3 +66,29 @@ def test_no_repository_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     Path("dvc.lock").write_text("one")
     with pytest.raises(UserError, match="branch: git rev-parse: fatal: not a git repository"):
         commit_files("nightly", [Path("dvc.lock")], "no")
+
+
+@pytest.mark.slow
+def test_a_version_that_s3_refuses_is_one_line_and_is_pushed_the_next_time(repository: Path, s3: Any) -> None:
+    def run_dvc(*words: str) -> None:
+        subprocess.run([sys.executable, "-m", "dvc", *words], check=True)
+
+    raw = Path("pictures")
+    raw.mkdir()
+    (raw / "a.png").write_bytes(b"a picture")
+    run_dvc("init", "-q", "--subdir")
+    run_dvc("remote", "add", "-q", "-d", "storage", "s3://crowds/versions")
+    with proxy(s3.meta.endpoint_url) as server:
+        run_dvc("remote", "modify", "storage", "endpointurl", server.address)
+        version = add(raw, print)
+        server.fault = lambda method, path: 403 if method == "PUT" else 0
+        with pytest.raises(dvc.StageError) as refused:
+            dvc.run(["push", str(dvc_file(raw))], print)
+        first = str(refused.value).splitlines()[0]
+        assert first.startswith("dvc push: failed to transfer")
+        assert "AccessDenied" in first
+        assert "Contents" not in s3.list_objects_v2(Bucket="crowds", Prefix="versions")
+        server.fault = lambda method, path: 0
+        assert add(raw, print) == version
+        dvc.run(["push", str(dvc_file(raw))], print)
+    assert len(s3.list_objects_v2(Bucket="crowds", Prefix="versions")["Contents"]) == 2, "a list, and a picture"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -211,6 +212,25 @@ def test_a_night_that_is_killed_at_any_write_is_made_good_by_the_next(
     assert len({line["sha256"] for line in yard.manifest()}) == len(yard.manifest()) == 3
     assert yard.files() == {f"cam{n % 2}/shot-{n:03d}.{end}" for n in range(3) for end in ("png", "json")}
     assert (yard.ingest().accepted, yard.ingest().unchanged) == ([], 6)
+
+
+def test_what_a_full_disk_stopped_is_made_good_by_the_next_night(arrived: Arrived) -> None:
+    """The largest file that may be written grows: from none of the pictures, to all but the manifest, to all."""
+    yard = arrived(4)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    largest = max(path.stat().st_size for path in Path("inbox").rglob("*.png"))
+    for limit in (0, 100, largest, 4 * largest):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+        try:
+            if limit <= largest:
+                with pytest.raises(OSError, match="File too large"):
+                    yard.ingest()
+            else:
+                yard.ingest()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert len(yard.manifest()) == 4
+    assert counted(yard) == {f"cam{n % 2}/shot-{n:03d}": 2 for n in range(4)}
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,9 @@ import csv
 import io
 import math
 import re
+import shutil
+import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -93,6 +96,23 @@ def test_latex_says_settings_in_a_note_what_is_shared_once():
 def test_a_column_of_long_text_is_broken_into_lines_and_numbers_are_flush_right():
     table = Table("t", "c", ("Name", "MAE", "Note"), (("x", "-1.5", "word " * 9), ("y", "not run", "-")))
     assert r"{@{}lr>{\raggedright\arraybackslash}p{0.25\textwidth}@{}}" in tables.latex(table)
+
+
+def test_a_long_name_of_a_column_does_not_make_it_wide():
+    text = tables.latex(Table("t", "c", ("Name", "MAE published ShanghaiTech B"), (("x", "1.5"),)))
+    assert r"Name & \makecell[br]{MAE published\\ShanghaiTech B} \\" in text.splitlines()
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex with adjustbox, booktabs and makecell")
+def test_latex_compiles(tmp_path):
+    awkward = replace(AWKWARD, head=("[a name]", "MAE ± × − of ShanghaiTech_A"), settings=())
+    document = [r"\documentclass{article}", tables.latex(awkward).splitlines()[0].removeprefix("% ")]
+    document += [r"\begin{document}", tables.latex(awkward), tables.latex(AWKWARD), r"\end{document}"]
+    (tmp_path / "all.tex").write_text("\n".join(document))
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout
+    assert "Overfull" not in ended.stdout
 
 
 def test_the_smallest_of_each_column_is_marked_among_comparable_rows():

@@ -218,17 +218,37 @@ def test_a_torn_pointer_is_mended_from_the_ledger(
         assert ours == ([] if b"77" in contents else [damaged])
 
 
-def test_a_damaged_record_is_passed_over_with_a_warning(
-    run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("damaged", ["", '{"number": 2}'])
+def test_a_damaged_record_is_passed_over_and_what_is_in_use_stays(
+    run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, damaged: str
+) -> None:
+    registry, (a, b) = filled(str(tmp_path / "registry"), run, tmp_path)
+    registry.deploy(a, {}, None)
+    registry.deploy(b, {}, a)
+    (tmp_path / "registry/ledger/00000002.json").write_text(damaged)
+    assert (registry.current().counter, registry.previous().counter) == (b, a), "as the small files say"
+    assert "00000002.json" in caplog.text or "entry 2 of the ledger is damaged" in caplog.text
+    assert "current.json says what is in use" in caplog.text
+    assert registry.record({}).number == 3
+    assert (registry.current().counter, registry.previous().counter) == (b, a)
+    assert [entry.number for entry in registry.history()] == [1, 3]
+    assert registry.rollback("it was damaged").current.counter == a
+
+
+@pytest.mark.parametrize("contents", [b"torn", None])
+def test_of_a_damaged_record_without_its_small_files_the_one_before_counts(
+    run: Path, tmp_path: Path, contents: bytes | None
 ) -> None:
     registry, (a, b) = filled(str(tmp_path / "registry"), run, tmp_path)
     registry.deploy(a, {}, None)
     registry.deploy(b, {}, a)
     (tmp_path / "registry/ledger/00000002.json").write_text('{"number": 2}')
+    (tmp_path / "registry/previous.json").write_bytes(b"torn")
+    assert (registry.current().counter, registry.previous()) == (b, None), "what is in use counts most"
+    current = tmp_path / "registry/current.json"
+    current.unlink() if contents is None else current.write_bytes(contents)
     assert registry.current().counter == a
-    assert "entry 2 of the ledger is damaged" in caplog.text
     assert registry.deploy(b, {}, a).number == 3
-    assert [entry.number for entry in registry.history()] == [1, 3]
 
 
 def test_who_may_only_read_is_told_what_is_in_use(

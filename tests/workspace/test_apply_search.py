@@ -76,10 +76,11 @@ def test_a_mapping_shared_by_an_alias_is_refused_and_the_file_left_alone(layout:
     assert layout.params.read_text() == aliased
 
 
-def test_a_value_that_is_not_allowed_leaves_the_file_alone(layout: Layout) -> None:
-    best = {"experiment": "nobody", "trial": 3, "val_mae": 1.0, "values": BEST}
+@pytest.mark.parametrize("values", [{"density_map.kind": "nonsense"}, {"density_map.alpha": -1}, {"nothing.x": 1}])
+def test_a_value_that_is_not_allowed_leaves_the_file_alone(layout: Layout, values: dict) -> None:
+    best = {"experiment": "refined", "trial": 3, "val_mae": 1.0, "values": values}
     layout.search("best").best.write_text(yaml.safe_dump(best))
-    with pytest.raises(UserError):
+    with pytest.raises(UserError, match=r"study\.yaml: experiments\.refined"):
         apply_search(layout, "best")
     assert layout.params.read_text() == STUDY
 
