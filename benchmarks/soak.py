@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -166,6 +167,7 @@ def soak(seed: int, minutes: float) -> int:
 @contextmanager
 def storage_server() -> Iterator[Proxy]:
     """An S3 server behind a proxy, with the bucket `soak`; the environment of this process points at the proxy."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # the server names every request otherwise
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     host, port = server.get_host_and_port()
@@ -203,6 +205,8 @@ def disturbed(
             try:
                 assert driver.stdout is not None
                 for line in driver.stdout:
+                    if not line.strip().isdecimal():
+                        continue  # Ray's own
                     if (epoch := int(line)) in faults and epoch not in hit:
                         hit[epoch] = faults[epoch]
                         FAULTS[hit[epoch]](Running(psutil.Process(driver.pid), server, storage, f"{root}/{name}"))
