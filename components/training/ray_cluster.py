@@ -60,7 +60,8 @@ def cluster() -> Iterator[None]:
     except Exception as error:  # Ray raises errors of any type here
         raise UserError(explain_start(error)) from error
     shut_down = threading.Event()
-    threading.Thread(target=_watch_ray, args=(shut_down,), daemon=True, name="watch-ray").start()
+    if not address:  # processes of another cluster may be lost: it goes on without them
+        threading.Thread(target=_watch_ray, args=(shut_down,), daemon=True, name="watch-ray").start()
     try:
         yield
     finally:

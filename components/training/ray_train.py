@@ -21,7 +21,9 @@ import torch
 from pyarrow import fs
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer, get_device
+from ray.train.v2._internal.execution.context import get_train_context
 from ray.util.queue import Queue
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from torch import Tensor, distributed
 
 from components.config.resolve import Plan, read_plan
@@ -32,7 +34,8 @@ from components.training.epoch import Communicator, Record
 from components.training.fit import DivergedError, State, fit
 from components.training.node_data import enter, open_shared, share
 from components.training.ray_cluster import cluster, explaining, share_of_cpus
-from components.workspace.layout import diverged_batch
+from components.training.watchdog import Watchdog, hang_seconds
+from components.workspace.layout import diverged_batch, hung_worker
 
 SNAPSHOT = "checkpoint_manager_snapshot.json"  # Ray Train's own list of a run's checkpoints
 FAILURES = 3  # times that workers may be lost, or fail to write a checkpoint, and are started again
@@ -100,30 +103,36 @@ def train(
         _drop_unreadable_snapshot(filesystem, f"{root}/{name}")
         newest_state(filesystem, f"{root}/{name}")  # for its warnings: those of the workers do not come here
         shared = share(data, filesystem, root)
-    with cluster(), explaining(storage), _listening(on_progress, on_resume) as (queue, mistakes):
-        _Trainer(
-            train_loop_per_worker,
-            train_loop_config={
-                "plan": plan.plain(),
-                "seed": seed,
-                "data": shared,
-                "storage": (filesystem, f"{root}/{name}"),
-                "queue": queue,
-            },
-            scaling_config=_scaling(plan.training.workers),
-            run_config=RunConfig(
-                name=name,
-                storage_path=root,
-                storage_filesystem=filesystem,
-                checkpoint_config=CheckpointConfig(num_to_keep=2),
-                failure_config=FailureConfig(max_failures=FAILURES),
-            ),
-        ).fit()
-    if mistakes:
-        raise UserError(_save_batches(name, mistakes))
-    with explaining(storage):
-        saved = newest_state(filesystem, f"{root}/{name}")
-    assert saved is not None
+    hang, saved = hang_seconds(), None
+    with cluster(), explaining(storage):
+        scaling = _scaling(plan.training.workers)
+        while saved is None or "part" in saved["state"]:
+            with _listening(name, on_progress, on_resume) as (queue, mistakes):
+                _Trainer(
+                    train_loop_per_worker,
+                    train_loop_config={
+                        "plan": plan.plain(),
+                        "seed": seed,
+                        "data": shared,
+                        "storage": (filesystem, f"{root}/{name}"),
+                        "queue": queue,
+                        "hang": hang,
+                    },
+                    scaling_config=scaling,
+                    run_config=RunConfig(
+                        name=name,
+                        storage_path=root,
+                        storage_filesystem=filesystem,
+                        checkpoint_config=CheckpointConfig(num_to_keep=2),
+                        failure_config=FailureConfig(max_failures=FAILURES),
+                    ),
+                ).fit()
+            if mistakes:
+                raise UserError(_save_batches(name, mistakes))
+            saved = newest_state(filesystem, f"{root}/{name}")
+            assert saved is not None
+            if "part" in saved["state"]:
+                log.warning("warning: a node is to be taken away: the training goes on, from this step, without it")
     return saved["state"], str(saved["started_from"])
 
 
@@ -157,6 +166,13 @@ def _save_batches(run: str, mistakes: list[DivergedError]) -> str:
     return f"{mistakes[0]}" + (f"; the last batch is in {', '.join(map(str, files))}" if files else "")
 
 
+def _save_stacks(run: str, rank: int, stacks: str) -> None:
+    file = hung_worker(run, rank)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(stacks)
+    log.warning("warning: worker %d did nothing for too long and is started again; where it hung: %s", rank, file)
+
+
 def forget(storage: str, name: str) -> None:
     """Remove the state of what has ended: its results are elsewhere by now."""
     filesystem, root = open_filesystem(storage)
@@ -183,19 +199,22 @@ def train_loop_per_worker(config: dict[str, Any]) -> None:
     if communicator.rank == 0 and saved["state"]:
         queue.put((saved["state"]["epoch"], saved["state"]["history"]))
 
-    def report(record: Record, state: State) -> None:
+    def save(state: State, record: Record | None = None) -> None:
         with tempfile.TemporaryDirectory() as folder:
             checkpoint = None
             if communicator.rank == 0:
                 write_state(saved | {"state": state}, Path(folder))
                 checkpoint = Checkpoint.from_directory(folder)
-                queue.put((record["epoch"], record))
-            ray.train.report({"epoch": record["epoch"]}, checkpoint=checkpoint)
+                if record is not None:
+                    queue.put((record["epoch"], record))
+            ray.train.report({"epoch": state["epoch"]}, checkpoint=checkpoint)
 
+    watchdog = Watchdog(config["hang"], lambda stacks: queue.put((communicator.rank, stacks)))
     last_report = time.monotonic()
 
     def on_progress(epochs: float) -> None:
         nonlocal last_report
+        watchdog.beat()
         if communicator.rank == 0 and time.monotonic() - last_report > PROGRESS_INTERVAL:
             last_report = time.monotonic()
             queue.put((epochs, None))
@@ -203,35 +222,48 @@ def train_loop_per_worker(config: dict[str, Any]) -> None:
     training, validation = samples(plan, seed, open_shared(config["data"]), model.stride)
     model.to(get_device())
     try:
-        fit(
-            model,
-            training,
-            validation,
-            plan.training,
-            report=report,
-            state=saved["state"],
-            communicator=communicator,
-            on_progress=on_progress,
-        )
+        with watchdog:
+            state = fit(
+                model,
+                training,
+                validation,
+                plan.training,
+                report=lambda record, state: save(state, record),
+                state=saved["state"],
+                communicator=communicator,
+                on_progress=on_progress,
+                stop_requested=_node_is_drained,
+            )
+            if "part" in state:
+                save(state)
     except DivergedError as mistake:  # on every worker, and after every restart again: reported, not retried
         mistakes = communicator.all_gather([(str(mistake), mistake.batch)])
         if communicator.rank == 0:
             queue.put((None, mistakes))
 
 
+def _node_is_drained() -> bool:
+    """Whether a node of this training is to be taken away, as this worker heard: without Ray's own question after it,
+    for which all workers wait for each other."""
+    return get_train_context().preemption_context.preemption_info is not None
+
+
 @contextmanager
 def _listening(
-    on_progress: OnProgress, on_resume: Callable[[list[Record]], None]
+    run: str, on_progress: OnProgress, on_resume: Callable[[list[Record]], None]
 ) -> Iterator[tuple[Queue, list[DivergedError]]]:
-    """A queue on the cluster whose messages reach these two here, and the mistakes of the workers, by rank, that were
-    sent through it."""
-    queue, mistakes = Queue(actor_options={"num_cpus": 0}), list[DivergedError]()
+    """A queue on the driver's node, not to be lost with a worker's, whose messages reach these two here; and the
+    mistakes of the workers, by rank, that were sent through it."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    queue, mistakes = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here}), list[DivergedError]()
 
     def listen() -> None:
         while (message := queue.get()) is not None:
             epochs, content = message
             if epochs is None:
                 mistakes[:] = [DivergedError(*each) for each in content]
+            elif isinstance(content, str):
+                _save_stacks(run, int(epochs), content)
             elif isinstance(content, list):
                 on_resume(content)
             else:

@@ -33,6 +33,11 @@ def diverged_batch(run: str, rank: int) -> Path:
     return STATE / "diverged" / f"{run}-{rank}.pt"
 
 
+def hung_worker(run: str, rank: int) -> Path:
+    """Where each thread of a worker was when it had done nothing for too long."""
+    return STATE / "hung" / f"{run}-{rank}.txt"
+
+
 class NodeDataPaths(NamedTuple):
     """What a training reads, on a node of a cluster."""
 
