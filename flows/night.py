@@ -18,7 +18,7 @@ from components.config.load import load_options, load_study
 from components.config.load import settings as study_settings
 from components.config.retrain import Retrain
 from components.export.export import export
-from components.gate.decide import decide
+from components.gate.decide import carry_out
 from components.gate.judge import judge
 from components.gate.policy import Policy
 from components.gate.verdict import Verdict
@@ -198,7 +198,7 @@ def refuse(night: Night, reason: str, facts: dict[str, Any]) -> Entry:
 
 def deploy(night: Night, verdict: Verdict, facts: dict[str, Any], file: Path) -> Entry:
     """Do what the gate says with the candidate in `file`. Raises UserError: see `decide`."""
-    return decide(verdict, night.registry, file, night.paths.card, {"night": night.key, **facts})
+    return carry_out(verdict, night.registry, file, night.paths.card, {"night": night.key, **facts})
 
 
 def publish(night: Night, log: Log) -> None:

@@ -82,14 +82,14 @@ def run_night(tonight: Night) -> State[Any]:
         return Completed(message=f"nothing new; {record_nothing_new(tonight, ingested)}")
     entry = night.decided(tonight)
     if entry is None:
-        entry = decide(tonight, ingested)
+        entry = train_and_decide(tonight, ingested)
     publish(tonight)
     notify(tonight, entry)
     night.finish(tonight)
     return Completed(message=f"{entry.decision['outcome']}: {entry.decision['reason']}")
 
 
-def decide(tonight: Night, ingested: Ingested) -> Entry:
+def train_and_decide(tonight: Night, ingested: Ingested) -> Entry:
     """From new pictures to a decision. Raises StageError: a stage of the pipeline failed."""
     facts: dict[str, Any] = {
         "prefect": prefect_run(),

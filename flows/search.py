@@ -24,7 +24,7 @@ from components.config.options import Name
 from components.data import availability
 from components.errors import UserError
 from components.export.export import export
-from components.gate.decide import decide as carry_out
+from components.gate.decide import carry_out
 from components.gate.judge import judge
 from components.gate.policy import Policy
 from components.publish import study_tables, tables

@@ -17,7 +17,7 @@ from benchmarks.month.cameras import NIGHTS, Picture, arrive, audit, write_set
 from components.config.load import load_options, load_study
 from components.config.retrain import Retrain
 from components.errors import UserError
-from components.gate.decide import decide
+from components.gate.decide import carry_out
 from components.gate.judge import judge
 from components.gate.policy import Policy
 from components.inbox.held_out import HeldOut
@@ -94,7 +94,7 @@ def run_night(night: int) -> None:
     verdict = judge(candidate, current, load_options(Policy, GATE), registry)
     card = candidate.with_suffix(".md")
     card.touch()
-    decide(verdict, registry, candidate, card, {"night": night})
+    carry_out(verdict, registry, candidate, card, {"night": night})
     print("audit", flush=True)
     deployed = registry.current()
     if deployed is None:

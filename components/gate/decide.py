@@ -11,7 +11,7 @@ from components.runs.ledger import Entry
 from components.runs.registry import Registry
 
 
-def decide(verdict: Verdict, registry: Registry, file: Path, card: Path, facts: Mapping[str, Any]) -> Entry:
+def carry_out(verdict: Verdict, registry: Registry, file: Path, card: Path, facts: Mapping[str, Any]) -> Entry:
     """Put the candidate in `file`, with its model card, in use if the gate says GO; the ledger gets the gate's answer
     and `facts` in any case.
 

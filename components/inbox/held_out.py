@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -44,7 +43,11 @@ def _of_halves(raw: RawSet) -> Iterator[tuple[str, str, ImageSignature]]:
             pixels = np.asarray(read_image(path))
         except UserError:
             continue  # nobody can learn from it, nor be tested on it
-        yield path.relative_to(raw.root).as_posix(), _sha256(path), image_signature(pixels)
+        yield (
+            path.relative_to(raw.root).as_posix(),
+            hashlib.sha256(path.read_bytes()).hexdigest(),
+            image_signature(pixels),
+        )
 
 
 def _of_source(source: Choice, half: str | None) -> Iterator[tuple[str, str, ImageSignature]]:
@@ -53,7 +56,3 @@ def _of_source(source: Choice, half: str | None) -> Iterator[tuple[str, str, Ima
     for image in prepare_images(dataset, None, []):
         if half in (None, image.published_split):
             yield image.id, image.sha256, image_signature(image.raw_pixels)
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

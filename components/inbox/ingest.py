@@ -74,10 +74,10 @@ def ingest(
     new = [item for item in listing.items if not seen.has(item)]
     found.unchanged = len(objects) - len(found.waiting) - len(found.refused) - 2 * len(new)
     if new:
-        shelf = Shelf(raw, settings, held_out())
+        writer = RawSetWriter(raw, settings, held_out())
         for batch in _batches(new, SAVE_EVERY):
-            _take_all(batch, inbox, shelf, seen, found, now)
-            shelf.save()
+            _take_all(batch, inbox, writer, seen, found, now)
+            writer.save()
             _write_reasons(paths.undecided, found.undecided)  # before `seen`: what is in neither is looked at again
             seen.save()
         if found.unreachable == len(new):
@@ -89,16 +89,18 @@ def ingest(
     return found
 
 
-def _take_all(items: Sequence[Item], inbox: Inbox, shelf: Shelf, seen: Seen, found: Ingested, now: float) -> None:
+def _take_all(
+    items: Sequence[Item], inbox: Inbox, writer: RawSetWriter, seen: Seen, found: Ingested, now: float
+) -> None:
     """Examine items, some at the same time, and take one after the other."""
     with ThreadPoolExecutor(THREADS) as pool:
         for batch in _batches(items, BATCH):
-            outcomes = [*pool.map(partial(_outcome, inbox=inbox, shelf=shelf, now=now), batch)]
-            for item, outcome in zip(batch, shelf.refuse_held_out(outcomes), strict=True):
+            outcomes = [*pool.map(partial(_outcome, inbox=inbox, writer=writer, now=now), batch)]
+            for item, outcome in zip(batch, writer.refuse_held_out(outcomes), strict=True):
                 try:
                     if isinstance(outcome, Exception):
                         raise outcome
-                    if line := shelf.take(outcome):
+                    if line := writer.take(outcome):
                         found.accepted.append(line)
                         found.undecided[item.name] = ""
                     seen.add(item, TAKEN)
@@ -114,9 +116,9 @@ def _write_reasons(file: Path, reasons: dict[str, str]) -> None:
     write_lines(file, ({"name": name, "reason": reason} for name, reason in sorted(reasons.items())))
 
 
-def _outcome(item: Item, inbox: Inbox, shelf: Shelf, now: float) -> Outcome:
+def _outcome(item: Item, inbox: Inbox, writer: RawSetWriter, now: float) -> Outcome:
     try:
-        return examine(item, inbox, shelf.raw, shelf.settings, now)
+        return examine(item, inbox, writer.raw, writer.settings, now)
     except (UserError, IncompleteError) as reason:
         return reason
 
@@ -161,7 +163,7 @@ class Seen:
         return stored is not None and (stored.size, stored.stamp) == (line["size"], line["stamp"])
 
 
-class Shelf:
+class RawSetWriter:
     """The raw data set, and where a new picture goes in it."""
 
     def __init__(self, raw: RawSet, settings: Retrain, held_out: HeldOut) -> None:

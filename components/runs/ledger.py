@@ -30,7 +30,7 @@ Action = Literal["deploy", "rollback", "record"]
 log = logging.getLogger(__name__)
 
 
-class Place(BaseModel):
+class InUse(BaseModel):
     """A counter's time in use: since when, and by which entry of the ledger."""
 
     model_config = ConfigDict(frozen=True)
@@ -49,16 +49,16 @@ class Entry(BaseModel):
     time: datetime
     action: Action
     decision: dict[str, Any]
-    current: Place | None
-    previous: Place | None
+    current: InUse | None
+    previous: InUse | None
     metadata: dict[str, Any] = {}
 
 
 class State(NamedTuple):
     """What is in use after a decision, what before, and what the counter is that was put in use."""
 
-    current: Place | None = None
-    previous: Place | None = None
+    current: InUse | None = None
+    previous: InUse | None = None
     metadata: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -151,12 +151,12 @@ class Ledger:
             previous=previous if known == number else None,
         )
 
-    def _read_pointer(self, name: str) -> tuple[int | None, Place | None]:
+    def _read_pointer(self, name: str) -> tuple[int | None, InUse | None]:
         """The entry that one of the two files names, and the place that it holds; (None, None) where it is damaged."""
         contents = self._store.read(name) or b""
         try:
             values = json.loads(contents)
-            return _number(contents), Place.model_validate(values) if values["counter"] else None
+            return _number(contents), InUse.model_validate(values) if values["counter"] else None
         except (ValueError, KeyError, TypeError):
             return None, None
 

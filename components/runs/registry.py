@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from components.errors import UserError
 from components.runs.folder import read_weights
 from components.runs.journal import Journal
-from components.runs.ledger import HASH, Entry, Ledger, Place, State
+from components.runs.ledger import HASH, Entry, InUse, Ledger, State
 from components.runs.object_store import open_store
 from components.runs.predictor import build_networks, check_finite
 from components.workspace.layout import CACHED_COUNTERS, REGISTRY, RegistryNames
@@ -82,7 +82,7 @@ class Registry:
             if last and used and used.counter == counter:
                 return self._ledger.entry(used.entry) or last
             self._require(used, expected)
-            return State(Place(counter=counter, entry=number, since=now), used, about)
+            return State(InUse(counter=counter, entry=number, since=now), used, about)
 
         return self._ledger.append("deploy", decision, change)
 
@@ -100,7 +100,7 @@ class Registry:
 
         def change(last: Entry | None, number: int, now: datetime) -> State | Entry:
             self._require(last.current if last else None, used.counter)
-            place = Place(counter=back.counter, entry=number, since=now)
+            place = InUse(counter=back.counter, entry=number, since=now)
             return State(place, before.previous, before.metadata) if before else State(place)
 
         return self._ledger.append("rollback", {"outcome": "ROLLED BACK", "reason": reason}, change)
@@ -163,7 +163,7 @@ class Registry:
         partial.write_bytes(contents)
         partial.replace(file)
 
-    def _require(self, used: Place | None, expected: str | None) -> None:
+    def _require(self, used: InUse | None, expected: str | None) -> None:
         """Raises UserError where another counter is in use than the one that was compared with."""
         found = used.counter if used else None
         if found != expected:
@@ -173,7 +173,7 @@ class Registry:
                 "in use now, then try again"
             )
 
-    def _deployed(self, place: Place | None) -> Deployed | None:
+    def _deployed(self, place: InUse | None) -> Deployed | None:
         if place is None:
             return None
         entry = self._ledger.entry(place.entry)
