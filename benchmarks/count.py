@@ -1,11 +1,12 @@
 """How fast `dotfield count` is: pictures a second, against a plain PyTorch loop over the same weights.
 
-    python -m benchmarks.count [--pictures 24] [--rounds 3] [--counter out/STUDY/runs/EXPERIMENT/seed-0]
+    python -m benchmarks.count [--pictures 24] [--rounds 3] [--counter RUN] [--folder FOLDER]
 
-The pictures are made: JPEGs of 1024 x 768 px with noise in them, decoded anew each time. The plain loop decodes one
-with Pillow, scales it as training did, and sums what the counter makes of it, with all processors at each operator. The
-two take turns, round by round; each counts with its fastest round, in seconds of wall time. Counts must be equal to
-rounding."""
+The pictures are made: JPEGs of 1024 x 768 px with noise in them, decoded anew each time; or they are the first of a
+folder. The plain loop decodes one with Pillow, scales it as training did, and sums what the counter makes of it, with
+all processors at each operator. `dotfield count` counts in fp32, and once more with `--bf16`. They take turns, round by
+round; each counts with its fastest round, in seconds of wall time. Counts in fp32 must be equal to rounding; how far
+those in bf16 are from them is printed."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ import copy
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,22 +34,39 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=24)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--counter", type=Path)
+    parser.add_argument("--folder", type=Path, help="of JPEGs to count, instead of made ones")
     options = parser.parse_args()
-    predictor = load_predictor(options.counter)
-    with tempfile.TemporaryDirectory() as folder:
-        files = write_pictures(Path(folder), options.pictures)
+    predictor, rounded = load_predictor(options.counter), load_predictor(options.counter)
+    rounded.bf16 = True
+    with tempfile.TemporaryDirectory() as made:
+        if options.folder:
+            files = sorted(options.folder.glob("*.jpg"))[: options.pictures]
+        else:
+            files = write_pictures(Path(made), options.pictures)
         plain = PlainLoop(predictor)
-        ours, theirs = [], []
-        for _ in range(options.rounds + 1):  # the first round warms up
-            theirs.append(timed(lambda: plain.counts(files)))
-            ours.append(timed(lambda: [each.count for each in count_pictures(Job(predictor), find_pictures([folder]))]))
-    np.testing.assert_allclose(ours[0][1], theirs[0][1], rtol=1e-4, atol=1e-3)
-    slow, fast = (min(seconds for seconds, _ in rounds[1:]) for rounds in (theirs, ours))
-    print(
-        f"plain loop {len(files) / slow:.2f} pictures a second, count {len(files) / fast:.2f}: {slow / fast:.2f} times"
-    )
-    print(f"counts equal to 1e-4; wanted: {BOUND} times")
-    sys.exit(slow / fast < BOUND)
+        ways = {
+            "plain loop": lambda: plain.counts(files),
+            "count": lambda: counts(predictor, files),
+            "count --bf16": lambda: counts(rounded, files),
+        }
+        measured = {way: [timed(run)] for way, run in ways.items()}  # warms up
+        for _ in range(options.rounds):
+            for way, run in ways.items():
+                measured[way].append(timed(run))
+    results = {way: np.array(rounds[0][1]) for way, rounds in measured.items()}
+    np.testing.assert_allclose(results["count"], results["plain loop"], rtol=1e-4, atol=1e-3)
+    seconds = {way: min(seconds for seconds, _ in rounds[1:]) for way, rounds in measured.items()}
+    for way, least in seconds.items():
+        print(f"{way:12} {len(files) / least:6.2f} pictures a second: {seconds['plain loop'] / least:.2f} times")
+    apart = np.abs(results["count --bf16"] - results["count"])
+    print(f"wanted of count: {BOUND} times; its counts are the plain loop's to 1e-4")
+    print(f"bf16: {apart.mean():.3f} of {results['count'].mean():.1f} people more or fewer, at most {apart.max():.3f}")
+    sys.exit(seconds["plain loop"] / seconds["count"] < BOUND)
+
+
+def counts(predictor: Predictor, files: Sequence[Path]) -> list[float]:
+    found = count_pictures(Job(predictor), find_pictures([str(file) for file in files]))
+    return [each.count for each in found if each.count is not None]
 
 
 def write_pictures(folder: Path, number: int) -> list[Path]:

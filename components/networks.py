@@ -1,4 +1,4 @@
-"""Initialisation of every network, precision of the networks that make density maps, and parts that they share."""
+"""Initialisation of every network, the precision in which convolutions are computed, and parts that networks share."""
 
 from __future__ import annotations
 

@@ -38,6 +38,7 @@ FILE = click.Path(path_type=Path)
     "--every", type=click.FloatRange(0), default=1.0, show_default=True, help="Seconds between a video's frames."
 )
 @click.option("--longest-side", type=click.IntRange(0), help="Scale to this; 0: not at all.  [default: as in training]")
+@click.option("--bf16", is_flag=True, help="Compute in bfloat16: faster where the processor does; counts are rounded.")
 @click.option("--flip", is_flag=True, help="Average with the count of the mirrored picture.")
 @click.option("--workers", type=click.IntRange(1), help="Pictures counted at once.  [default: processors]")
 def count(
@@ -53,6 +54,7 @@ def count(
     ground_size: str | None,
     every: float,
     longest_side: int | None,
+    bf16: bool,
     flip: bool,
     workers: int | None,
 ) -> None:
@@ -75,6 +77,7 @@ def count(
     predictor = load_predictor(counter)
     if longest_side is not None:
         predictor.longest_side = longest_side or None
+    predictor.bf16 = bf16
     zones = [zone for file in regions for zone in read_zones(file)]
     measured = parse_ground(ground, ground_size) if ground and ground_size else None
     job = Job(predictor, zones, measured, Averaging(flip=flip), overlay)

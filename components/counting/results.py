@@ -3,7 +3,7 @@
 Version 1 of the schema. A row has `picture`, `frame`, `seconds`, `width`, `height`, `count` and `error`, of which what
 does not apply is empty; `people in NAME` and `per m2 in NAME` of each zone; in JSON these are the mappings `zones` and
 `densities`. How the counts were made (`provenance`) stands in JSON beside the rows, in Parquet in the metadata of the
-file under `dotfield`, and in CSV in the columns `weights_sha256`, `longest_side` and `dotfield`."""
+file under `dotfield`, and in CSV in the columns `weights_sha256`, `longest_side`, `precision` and `dotfield`."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ def provenance(predictor: Predictor, averaging: Averaging) -> dict[str, Any]:
         },
         "objects": metadata["objects"],
         "preprocessing": metadata["preprocessing"] | {"longest_side": predictor.longest_side},
+        "precision": "bf16" if predictor.bf16 else "fp32",
         "averaging": averaging.model_dump(mode="json"),
     }
 
@@ -85,6 +86,7 @@ def _csv_lines(counts: Iterable[Count], made: Mapping[str, Any], zones: Sequence
     how = {
         "weights_sha256": made["weights"]["sha256"],
         "longest_side": made["preprocessing"]["longest_side"],
+        "precision": made["precision"],
         "dotfield": made["dotfield"],
     }
     columns = [*FIXED, *_zone_columns(zones, ground), "error", *how]

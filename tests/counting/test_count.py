@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from pathlib import Path
@@ -119,6 +120,12 @@ def test_names_are_shown_without_moving_the_cursor_and_stay_text(tmp_path: Path,
     shown = {line.rpartition("/")[2] for line in lines("text", counts, {}, [], False)}
     assert shown == {"\\xff\\xfe.png", "line\\nbreak.png", "red\\x1b[31m.png"}
     write_parquet(tmp_path / "counts.parquet", counts, {}, [], False)
+
+
+def test_the_precision_is_said_with_the_counts(folder: Path, run: Path, typed) -> None:
+    for words, precision in (((), "fp32"), (("--bf16",), "bf16")):
+        code, out, _ = typed("count", folder / "b.png", "--counter", run, "--json", *words)
+        assert (code, json.loads(out)["provenance"]["precision"]) == (0, precision)
 
 
 def test_outputs_that_cannot_be_written_are_refused_before_counting(tmp_path: Path, folder: Path, typed) -> None:

@@ -35,6 +35,7 @@ def test_provenance_names_the_weights_and_the_preprocessing(predictor: Predictor
     assert made["schema"] == 1
     assert made["weights"]["sha256"] == hashlib.sha256(predictor.file.read_bytes()).hexdigest()
     assert made["preprocessing"]["longest_side"] == 64
+    assert made["precision"] == "fp32"
     assert made["averaging"] == {"flip": True, "scales": [1.0]}
 
 
@@ -55,6 +56,7 @@ def test_csv_has_a_row_for_each_count_and_a_column_for_each_zone(made: dict) -> 
     assert (float(second["people in left"]), float(second["per m2 in left"])) == (3.5, 0.1)
     assert (third["count"], third["error"]) == ("", "bad.jpg: cannot be decoded")
     assert {row["weights_sha256"] for row in (first, second, third)} == {made["weights"]["sha256"]}
+    assert {row["precision"] for row in (first, second, third)} == {"fp32"}
 
 
 def test_parquet_has_the_same_rows_and_how_they_were_made(tmp_path: Path, made: dict) -> None:

@@ -184,6 +184,16 @@ def test_the_longest_side_may_be_set(tmp_path: Path, pixels: np.ndarray) -> None
     assert predictor.cell_size((70, 50)) == (4, 4)
 
 
+def test_bf16_rounds_a_count(tmp_path: Path, pixels: np.ndarray) -> None:
+    predictor = load_predictor(saved(tmp_path).folder)
+    exact = predictor.density(pixels)
+    predictor.bf16 = True
+    rounded = predictor.density(pixels)
+    assert rounded.dtype == np.float32
+    assert not np.array_equal(rounded, exact)
+    assert rounded.sum() == pytest.approx(exact.sum(), rel=0.02)
+
+
 def test_the_released_counter_is_small_and_its_card_is_of_this_file() -> None:
     card = RELEASED.with_name(f"{RELEASED.name}.md").read_text()
     assert RELEASED.stat().st_size <= 6e6
