@@ -55,10 +55,14 @@ def annotation_maps(crops: Sequence[Crop], stride: int) -> Tensor:
 
 def region_masks(crops: Sequence[Crop], stride: int) -> Tensor | None:
     """The fraction of each cell that lies in the region of interest, (B, 1, h, w); None if no image has a region."""
-    regions = [crop.region for crop in crops if crop.region is not None]
-    if not regions:
+    if all(crop.region is None for crop in crops):
         return None
-    return torch.stack([_cut_full(region, crop, stride) for region, crop in zip(regions, crops, strict=True)])
+    return torch.stack([_cut_full(full_region(crop), crop, stride) for crop in crops])
+
+
+def full_region(crop: Crop) -> Tensor:
+    """The fraction of each cell of the whole image that lies in its region of interest, (h, w)."""
+    return torch.ones_like(crop.annotation) if crop.region is None else crop.region
 
 
 def _cut_full(full_map: Tensor, crop: Crop, stride: int) -> Tensor:

@@ -11,7 +11,7 @@ from components.data.manifest import Prepared
 from components.data.packed import Pack
 from components.density_maps.gaussian import draw
 from components.errors import UserError
-from components.training.assemble import open_data, samples
+from components.training.assemble import assemble, open_data, samples
 from components.training.joint import flip
 from components.training.samples import Samples, prefetch
 from tests import crowds
@@ -65,6 +65,28 @@ def test_images_smaller_than_the_crop_and_odd_sizes_keep_their_people(tmp_path, 
         assert batch.images.shape == (3, 3, 64, 88)
         people = [len(data.rows[crop.number].dots) for crop in batch.crops]
         assert [crop.annotation.sum().item() for crop in batch.crops] == pytest.approx(people, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "density_map",
+    [
+        {"kind": "mixture", "sigmas": [1, 8], "shares": [0, 1]},
+        {"kind": "mixture", "sigmas": [1, 8], "shares": [1, 0]},
+        {"kind": "kernel", "side": 9},
+    ],
+)
+def test_no_density_map_puts_people_beside_an_image_that_is_smaller_than_the_crop(tmp_path, density_map) -> None:
+    """One batch of an image that fills the crop and one that does not."""
+    made = open_data(*crowds.write(tmp_path, [(64, 96), (32, 48)], ["train"] * 2))
+    plan = crowds.plan(density_map, crop=[64, 96])
+    model = assemble(plan, seed=0)
+    for batch, _ in samples(plan, 0, made, model.stride)[0].batches(0, 2):
+        people = torch.tensor([len(crop.dots) for crop in batch.crops], dtype=torch.float32)
+        targets, annotations = model.target(batch.crops), model.annotation(batch.crops)
+        for maps in (targets, annotations):
+            torch.testing.assert_close(maps.sum(dim=(1, 2, 3)) / model.scale, people, rtol=1e-3, atol=1e-3)
+        padding = [crop.number for crop in batch.crops].index(1)
+        assert targets[padding, 0, 8:].abs().max() == targets[padding, 0, :, 12:].abs().max() == 0
 
 
 def test_images_of_several_sizes_need_a_crop(tmp_path) -> None:

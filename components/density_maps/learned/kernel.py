@@ -24,7 +24,7 @@ from torch.nn import functional
 
 from components.config.options import Optimiser, Options
 from components.crowd import Crop, DensityMap, Window, cell_count, cells_of
-from components.density_maps.crops import apply_with_margin, full_window, image_patches
+from components.density_maps.crops import apply_with_margin, full_region, full_window, image_patches
 from components.errors import UserError
 from components.networks import Initialisation, Precision, autocast, in_bf16, initialise
 
@@ -98,10 +98,10 @@ class KernelMap(DensityMap):
         squares = torch.cat([owners[:, None], (cells * self.stride // SQUARE).flip(1)], dim=1)
         mask = kernel_mask(image_cells, sizes, side)
         kernels = normalised(self.features(crops, squares).view_as(mask), mask, self.params.positive)
-        pairs = zip(crops, per_crop, strict=True)
-        regions = [kernel_patches(crop.region, each, side) for crop, (each, *_) in pairs if crop.region is not None]
-        if regions:
-            kernels = kernels / (kernels * torch.cat(regions)).sum(dim=(1, 2), keepdim=True).clamp(min=EPSILON)
+        if any(crop.region is not None for crop in crops):
+            pairs = zip(crops, per_crop, strict=True)
+            inside = torch.cat([kernel_patches(full_region(crop), each, side) for crop, (each, *_) in pairs])
+            kernels = kernels / (kernels * inside).sum(dim=(1, 2), keepdim=True).clamp(min=EPSILON)
         window = crops[0].window
         shape = (len(crops), window.height // self.stride, window.width // self.stride)
         return self.scale * add_kernels(kernels, cells, owners, shape)
