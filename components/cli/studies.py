@@ -211,8 +211,8 @@ def _check(layout: Layout) -> None:
     """Raises UserError with every mistake of a study, a line each."""
     from components.errors import UserError
     from components.publish import published
+    from components.training.check import find_mistakes
     from components.workspace import dvc_yaml
-    from components.workspace.check import find_mistakes
 
     rows = published.rows()
     keys, sections = {row.key for row in rows}, {row.section for row in rows}

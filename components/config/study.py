@@ -45,6 +45,12 @@ class Split(Options):
         "drop", description="images of a training or validation half of which a held-out half has a copy"
     )
 
+    @model_validator(mode="after")
+    def _check_shares(self) -> Split:
+        if self.val + self.test >= 1:
+            raise UserError(f"val ({self.val:g}) and test ({self.test:g}) leave no training images; lower one of them")
+        return self
+
     @field_validator("group")
     @classmethod
     def _check_group(cls, group: str | None) -> str | None:

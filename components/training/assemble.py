@@ -118,15 +118,24 @@ def load_run(paths: RunPaths) -> Run:
     return Run(plan, record, model)
 
 
-def _check_batches(data: Prepared, options: Training, stride: int) -> None:
+def check_crop(options: Training, stride: int) -> None:
+    """Raises UserError for a crop that cuts cells, and where there is none though augmentation resizes images."""
     if options.crop and (options.crop[0] % stride or options.crop[1] % stride):
         raise UserError(f"training.crop: {list(options.crop)} must be multiples of the counter's stride, {stride}")
+    if options.crop is None and options.batch_size > 1 and options.augmentation.resizes:
+        raise UserError(
+            "training.augmentation.scale: makes images of many sizes; set training.crop, or training.batch_size: 1"
+        )
+
+
+def _check_batches(data: Prepared, options: Training, stride: int) -> None:
+    check_crop(options, stride)
     rows = data.split("train")
     sizes = {(row.height, row.width) for row in rows}
-    varied = options.augmentation.resizes or len(sizes) > 1
-    if options.crop is None and options.batch_size > 1 and varied:
-        cause = "augmentation.scale varies their size" if options.augmentation.resizes else f"have {len(sizes)} sizes"
-        raise UserError(f"{data.folder}: training images {cause}; set training.crop, or training.batch_size: 1")
+    if options.crop is None and options.batch_size > 1 and len(sizes) > 1:
+        raise UserError(
+            f"{data.folder}: training images have {len(sizes)} sizes; set training.crop, or training.batch_size: 1"
+        )
     if options.crop and options.augmentation.resizes:
         _check_scale(rows, options.crop, options.augmentation.scale[0])
 

@@ -96,8 +96,8 @@ class Samples:
     def _random_crop(self, row: Row, random: np.random.Generator) -> tuple[Crop, Tensor]:
         """A crop, and its pixels as the counter sees them, (1, 3, H, W) uint8.
 
-        An image smaller than the crop lies in the top-left corner of a canvas of the crop's size; the rest of the canvas
-        is outside its region of interest."""
+        An image smaller than the crop lies in the top-left corner of a canvas of the crop's size. The rest of the
+        canvas is outside its region of interest."""
         corner, flipped = random.random(2), bool(random.random() < 0.5) and self.flip
         row, image, annotation = self._resized(row, random)
         size = (row.height, row.width)

@@ -17,7 +17,7 @@ from components.data.inspect import Inspected, inspect, sources
 from components.data.proposal import Measured, measure, propose, study_yaml
 from components.errors import UserError
 from components.publish import published
-from components.workspace.check import find_mistakes
+from components.training.check import find_mistakes
 from tests.raw.tools import RAW
 
 STREET = Measured({"train": 400, "test": 316}, 1024, 768, 1024, 16.0, 9, 123, 578, False, 1)

@@ -133,7 +133,7 @@ def test_images_that_may_become_smaller_than_the_crop_are_said(tmp_path: Path, c
 
 
 def test_scales_need_a_crop_or_single_images(made) -> None:
-    with pytest.raises(UserError, match=r"augmentation\.scale varies their size; set training\.crop"):
+    with pytest.raises(UserError, match=r"augmentation\.scale: makes images of many sizes; set training\.crop"):
         samples(crowds.plan(augmentation=SCALED), 0, made, 4)
     assert samples(crowds.plan(augmentation=SCALED, batch_size=1), 0, made, 4)
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 from torch import Tensor
 from torch.nn import functional
 
@@ -54,7 +54,7 @@ class Params(Options):
         "global", description="the second loss: of the whole count, of counts in patches, or none and an exact sum"
     )
     patch: int = Field(64, gt=0, multiple_of=8, description="pixels: side of the local loss's patches")
-    sigmas: tuple[float, ...] = Field((1, 2, 4, 8, 16), min_length=2, description="pixels")
+    sigmas: tuple[PositiveFloat, ...] = Field((1, 2, 4, 8, 16), min_length=2, description="pixels")
     kernels: Literal["fixed", "learned"] = Field("fixed", description="whether the blurs of the dots learn")
     fusion: Literal["self_attention", "image_attention", "direct", "naive"] = Field(
         "self_attention", description="of the blurred maps; direct: without attention, naive: their sum"

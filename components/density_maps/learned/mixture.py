@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -46,7 +46,7 @@ class Params(Options):
     `features`: what the network sees of each dot. `shares`: "learned" by the network, or the same for every dot:
     "equal", or one for each bandwidth. Given shares learn nothing, so options of training have no effect on them."""
 
-    sigmas: tuple[float, ...] = Field((1, 2, 4, 8, 16, 32), min_length=2, description="pixels")
+    sigmas: tuple[PositiveFloat, ...] = Field((1, 2, 4, 8, 16, 32), min_length=2, description="pixels")
     shares: Literal["learned", "equal"] | tuple[Annotated[float, Field(ge=0)], ...] = Field(
         "learned", description="of the bandwidths at a dot: by the network, or the same for every dot"
     )

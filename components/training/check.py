@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from components.config import plugins
-from components.config.resolve import Kind, check_loss, resolve, training_options
+from components.config.resolve import Kind, Plan, check_loss, resolve, training_options
 from components.config.search import Search
 from components.config.study import Study
 from components.errors import UserError
+from components.training.assemble import assemble, check_crop
+from components.workspace.layout import OUT
 
 
 def find_mistakes(study: Study, file: str, published_keys: set[str], published_sections: set[str]) -> list[str]:
@@ -19,6 +21,9 @@ def find_mistakes(study: Study, file: str, published_keys: set[str], published_s
     of the study's `publish`, may be."""
     maps = {name: [*_check_map(study, name)] for name in study.maps}
     experiments = {name: [*_check_experiment(study, name, published_keys)] for name in study.experiments}
+    for name, experiment in study.experiments.items():
+        if not experiments[name] and not maps[experiment.annotation]:
+            experiments[name] += _mistakes(_check_networks, study, name)
     mistakes = [text for texts in (_check_datasets(study), *maps.values(), *experiments.values()) for text in texts]
     for name, search in study.searches.items():
         if not experiments[search.experiment] and not maps[study.experiments[search.experiment].annotation]:
@@ -61,14 +66,34 @@ def _check_experiment(study: Study, name: str, published_keys: set[str]) -> Iter
         yield f"{where}.published: there is no row {key!r}; rows: {_listed(published_keys)}"
 
 
+def _check_networks(study: Study, name: str) -> None:
+    """Raises UserError where a file that an experiment names is not there, or where its counter, density map, loss and
+    crop do not go together. Those that start from what another run makes are not checked before that is there."""
+    plan, where = _plan(study, name), f"experiments.{name}"
+    missing = [file for file in plan.named_files() if not file.exists()]
+    for file in missing:
+        if not file.is_relative_to(OUT) and str(file) not in study.experiments:
+            raise UserError(f"{where}: {file} does not exist")
+    if missing:
+        return
+    try:
+        check_crop(plan.training, assemble(plan, seed=0).stride)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+
+
 def _check_search(study: Study, name: str, search: Search) -> None:
     """Raises UserError where a value that the search may draw is not allowed."""
-    experiment = study.experiments[search.experiment]
-    kernel = study.maps[experiment.annotation].kernel
-    plan = resolve(experiment, kernel, study.study, search.experiment, f"experiments.{search.experiment}")
+    plan = _plan(study, search.experiment)
     for key, dimension in search.space.items():
         for value in dimension.examples():
             plan.with_values({key: value}, f"searches.{name}.space")
+
+
+def _plan(study: Study, name: str) -> Plan:
+    experiment = study.experiments[name]
+    kernel = study.maps[experiment.annotation].kernel
+    return resolve(experiment, kernel, study.study, name, f"experiments.{name}")
 
 
 def _mistakes(check: Callable[..., Any], *arguments: Any) -> Iterator[str]:

@@ -10,8 +10,8 @@ from components.config.options import check
 from components.config.study import Study
 from components.errors import UserError
 from components.publish.results import describe_map
-from components.workspace import check as study_check
-from components.workspace.check import find_mistakes
+from components.training import check as study_check
+from components.training.check import find_mistakes
 from tests import crowds
 from tests.config.test_study import SMALL, changed
 
@@ -36,6 +36,10 @@ def test_a_study_without_mistakes_has_none() -> None:
         ("experiments.fixed.loss", {"kind": "l2"}, "experiments.fixed.loss: there is no loss 'l2'; "),
         ("experiments.other.loss", {"kind": "dm_count"}, "experiments.other.density_map: generated is of no use "),
         ("experiments.fixed.training", {"epoch": 1}, "experiments.fixed.training: epoch: there is no such option; "),
+        ("experiments.fixed.training", {"crop": [33, 32]}, "experiments.fixed: training.crop: [33, 32] must be mult"),
+        ("experiments.fixed.training", {"augmentation": {"scale": [0.5, 2]}}, "experiments.fixed: training.augmenta"),
+        ("experiments.fixed.counter", {"kind": "mcnn", "weights": "no.pth"}, "experiments.fixed: no.pth does not ex"),
+        ("experiments.fixed.loss", {"kind": "zip", "block": 18}, "experiments.fixed: loss.block: 18 must be a mult"),
         ("experiments.fixed.published", "x", "experiments.fixed.published: there is no row 'x'; rows: fixed_4"),
         ("publish.published", "x", "publish.published: there is no section 'x'; sections: shanghaitech-a"),
         ("searches.beta.space", {"density_map.betta": {"choice": [1]}}, "searches.beta.space: other has no option "),
