@@ -252,6 +252,11 @@ def pad_to(images: Tensor, multiple: int) -> Tensor:
     return functional.pad(images, (0, -width % multiple, 0, -height % multiple))
 
 
+def block_sums(maps: Tensor, side: int) -> Tensor:
+    """Sums of maps (B, C, h, w) over blocks of side x side cells, padded with zeros; exact for whole numbers."""
+    return functional.avg_pool2d(pad_to(maps, side), side, divisor_override=1)
+
+
 def block_sum(maps: np.ndarray, factor: int) -> np.ndarray:
     """Sum (h, w) over blocks of factor x factor, padding with zeros. This is the only way to scale a map down."""
     height, width = maps.shape

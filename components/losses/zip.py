@@ -35,7 +35,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from components.config.options import Options
-from components.crowd import Crop, pad_to
+from components.crowd import Crop, block_sums, pad_to
 from components.errors import UserError
 from components.losses.shared.dots import dot_counts
 
@@ -97,9 +97,9 @@ class ZeroInflatedPoisson:
         self, outputs: Tensor, maps: Tensor | None, crops: Sequence[Crop], regions: Tensor | None = None
     ) -> Tensor:
         log_empty, log_occupied, bins = self._of_blocks(outputs)
-        counts = self._block_sums(torch.stack([dot_counts(crop, self.stride)[None] for crop in crops])).to(outputs)
+        counts = block_sums(torch.stack([dot_counts(crop, self.stride)[None] for crop in crops]), self.side).to(outputs)
         cells = outputs.new_ones(outputs[:, :1].shape) if regions is None else regions
-        shares = self._block_sums(cells) / self.side**2
+        shares = block_sums(cells, self.side) / self.side**2
         log_rate = self._log_rate(bins) + shares.clamp(min=torch.finfo(shares.dtype).tiny).log()
         surprise = -zero_inflated_poisson(counts, log_empty, log_occupied, log_rate)
         errors = (log_occupied + log_rate).exp() - counts
@@ -121,9 +121,6 @@ class ZeroInflatedPoisson:
         """log lambda, (B, 1, h, w)."""
         centres = bins.new_tensor(self.params.centres).log()
         return (bins + centres[:, None, None]).logsumexp(dim=1, keepdim=True)
-
-    def _block_sums(self, cells: Tensor) -> Tensor:
-        return self.side**2 * functional.avg_pool2d(pad_to(cells, self.side), self.side)
 
     def _cross_entropy(self, bins: Tensor, counts: Tensor, shares: Tensor) -> Tensor:
         """Of the blocks that lie wholly inside and are not empty, (B,)."""

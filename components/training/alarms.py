@@ -18,10 +18,12 @@ def health(maps: list[np.ndarray], annotations: list[np.ndarray]) -> dict[str, f
 
     map_sum_error    |log(sum M / sum Y)|, without images that have no dots
     map_variance     variance of M within the image, relative to that of Y
-    map_correlation  of M with Y, cell by cell"""
+    map_correlation  of M with Y, cell by cell
+
+    Nothing where no image has dots."""
     pairs = [(m.ravel(), y.ravel()) for m, y in zip(maps, annotations, strict=True) if y.sum() > 0.5]
     if not pairs:
-        return dict.fromkeys(LIMITS, math.nan)
+        return {}
     return {
         "map_sum_error": float(np.mean([abs(math.log(max(m.sum(), 1e-3) / y.sum())) for m, y in pairs])),
         "map_variance": float(np.mean([m.var() / y.var() for m, y in pairs])),
@@ -30,15 +32,17 @@ def health(maps: list[np.ndarray], annotations: list[np.ndarray]) -> dict[str, f
 
 
 def alarms(values: Mapping[str, float]) -> list[str]:
-    """The alarms that the values of `health` raise, a sentence each; none for maps that do not learn."""
-    if "map_sum_error" not in values:
+    """The alarms that the values of `health` raise, a sentence each; a value that is not a number raises its alarm.
+
+    None for other values, such as those of maps that do not learn."""
+    if not values.keys() >= LIMITS.keys():
         return []
     found = []
-    if values["map_sum_error"] > LIMITS["map_sum_error"]:
+    if not values["map_sum_error"] <= LIMITS["map_sum_error"]:
         found.append(f"maps do not sum to the number of people: mean |log ratio| {values['map_sum_error']:.2f}")
-    if values["map_variance"] < LIMITS["map_variance"]:
+    if not values["map_variance"] >= LIMITS["map_variance"]:
         found.append(f"maps are nearly flat: {values['map_variance']:.3f} of the annotation map's variance")
-    if values["map_correlation"] < LIMITS["map_correlation"]:
+    if not values["map_correlation"] >= LIMITS["map_correlation"]:
         found.append(f"maps no longer follow the dots: correlation {values['map_correlation']:.2f}")
     return found
 

@@ -11,7 +11,7 @@ from scipy.special import logsumexp, softmax
 from scipy.stats import poisson
 from torch import Tensor, nn
 
-from components.crowd import Window
+from components.crowd import Window, block_sums
 from components.errors import UserError
 from components.losses.zip import multi_scale_error, zero_inflated_poisson
 from tests.losses.test_losses import PEOPLE, SIZE, crops, loss
@@ -58,6 +58,13 @@ def test_the_likelihood_is_that_of_a_mixture_with_zero(empty: float, rate: float
         torch.from_numpy(counts).double(), math.log(empty) * like, math.log1p(-empty) * like, math.log(rate) * like
     )
     np.testing.assert_allclose(ours.numpy(), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("side", [3, 7, 9, 11])
+def test_a_block_of_any_side_holds_a_whole_number_of_people(side: int) -> None:
+    maps = torch.zeros(1, 1, 2 * side, side)
+    maps[0, 0, 1, 2], maps[0, 0, side:, 0] = 1, 1
+    assert block_sums(maps, side).flatten().tolist() == [1, side]
 
 
 @pytest.mark.parametrize("window", [Window(0, 0, *SIZE), Window(8, 16, 32, 40)], ids=["whole blocks", "cut off"])

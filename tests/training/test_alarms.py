@@ -18,6 +18,12 @@ def test_health_of_a_perfect_a_flat_and_an_empty_map() -> None:
     assert "sum" in alarms(health([truth * 0.01], [truth]))[0]
 
 
+def test_a_map_that_is_not_a_number_raises_every_alarm() -> None:
+    truth = np.ones((8, 8), np.float32)
+    truth[2, 3] = 3
+    assert len(alarms(health([np.full_like(truth, np.nan)], [truth]))) == 3
+
+
 def test_images_without_people_raise_no_alarm() -> None:
     empty = np.zeros((4, 4), np.float32)
     assert alarms(health([empty], [empty])) == []

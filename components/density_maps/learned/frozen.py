@@ -13,10 +13,9 @@ from pathlib import Path
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional
 
 from components.config.options import Options, check
-from components.crowd import Crop, DensityMap, pad_to
+from components.crowd import Crop, DensityMap, block_sums
 from components.density_maps.crops import cut, full_window
 from components.density_maps.learned import generated
 from components.errors import UserError
@@ -60,8 +59,8 @@ class Frozen(DensityMap):
         factor = coarse_stride // self.stride
         region = crop.region
         if region is not None:
-            region = block_sums(region, factor) / block_sums(torch.ones_like(region), factor)
-        annotation = block_sums(crop.annotation, factor)
+            region = _coarser(region, factor) / _coarser(torch.ones_like(region), factor)
+        annotation = _coarser(crop.annotation, factor)
         coarse = replace(crop, window=full_window(crop.size, coarse_stride), annotation=annotation, region=region)
         maps = spread(self.generator([coarse]), factor, (window.height // self.stride, window.width // self.stride))
         return self.scale / self.generator.scale * maps[0]
@@ -72,14 +71,14 @@ def spread(maps: Tensor, factor: int, size: tuple[int, int]) -> Tensor:
 
     The result has `size` cells: finer cells beyond that, of the last coarse ones, lie outside the image and get
     nothing."""
-    counts = block_sums(maps.new_ones(size), factor)
+    counts = _coarser(maps.new_ones(size), factor)
     finer = (maps / counts).repeat_interleave(factor, -2).repeat_interleave(factor, -1)
     return finer[..., : size[0], : size[1]]
 
 
-def block_sums(maps: Tensor, factor: int) -> Tensor:
-    """Sums of a map (h, w) over blocks of factor x factor cells, padded with zeros."""
-    return factor**2 * functional.avg_pool2d(pad_to(maps[None, None], factor), factor)[0, 0]
+def _coarser(full_map: Tensor, factor: int) -> Tensor:
+    """A map (h, w) on a grid of cells that are `factor` times as wide and as high."""
+    return block_sums(full_map[None, None], factor)[0, 0]
 
 
 def _read_generator(run: Path, stride: int) -> generated.Generator:

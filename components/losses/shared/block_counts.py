@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from components.crowd import pad_to
+from components.crowd import block_sums, pad_to
 
 
 def block_counts(maps: Tensor, truths: Tensor, sides: Sequence[int]) -> Tensor:
@@ -16,5 +15,5 @@ def block_counts(maps: Tensor, truths: Tensor, sides: Sequence[int]) -> Tensor:
 
     `sides` are in cells. Blocks start at the top-left corner; the last one of a row or a column may be cut off."""
     differences = pad_to(maps - truths, max(sides))
-    counts = [side**2 * functional.avg_pool2d(differences, side) for side in sides]
+    counts = [block_sums(differences, side) for side in sides]
     return torch.stack([each.square().sum(dim=(1, 2, 3)) for each in counts]).sum(dim=0)
