@@ -146,16 +146,18 @@ def _worse(id: str, difference: Estimate, limit: float, words: str) -> Check:
 
 
 def estimate(values: np.ndarray, cameras: tuple[str, ...] | list[str], options: Accuracy) -> Estimate:
-    """Images of which no camera is known are each their own."""
-    names = [camera or f"image {number}" for number, camera in enumerate(cameras)]
-    return clustered_mean(values, names, options.confidence, options.fewest_cameras)
+    return clustered_mean(values, _clusters(cameras), options.confidence, options.fewest_cameras)
+
+
+def _clusters(cameras: tuple[str, ...] | list[str]) -> list[str]:
+    """What the bootstrap draws: cameras, and images of which no camera is known."""
+    return [camera or f"image {number}" for number, camera in enumerate(cameras)]
 
 
 def _drawn(measured: Measured, options: Accuracy) -> str:
     """Of what the bootstrap draws."""
-    cameras = set(measured.cameras) - {""}
-    if not cameras:
-        return f"over {len(measured.cameras)} images of unknown cameras"
-    if len(cameras) < options.fewest_cameras:
-        return f"over the images of {len(cameras)} cameras: it says nothing of others"
-    return f"over {len(cameras)} cameras"
+    cameras, images = len(set(measured.cameras) - {""}), measured.cameras.count("")
+    if len(set(_clusters(measured.cameras))) < options.fewest_cameras:
+        return f"over the images of {cameras} cameras: it says nothing of others"
+    known = [f"{cameras} cameras"] if cameras else []
+    return "over " + " and ".join([*known, f"{images} images of unknown cameras"] if images else known)

@@ -64,13 +64,16 @@ def measure(held_out: HeldOut, candidate: Predictor, current: Predictor | None, 
     problems: list[Problem] = []
     images = tqdm(prepare_images(dataset, None, problems), "held-out", len(dataset), unit=" images", disable=None)
     seen: list[Seen] = []
-    pictures: list[np.ndarray] = []
+    pictures, step = list[np.ndarray](), 1
     for image in images:
         if held_out.half not in (None, image.published_split):
             continue
-        if len(seen) % max(1, len(dataset) // shown) == 0 and len(pictures) < shown:
+        if len(seen) % step == 0:
             pictures.append(image.pixels)
+        if len(pictures) == 2 * shown:
+            pictures, step = pictures[::2], 2 * step
         seen.append(_look(image, predictors, held_out.camera, where))
+    pictures = [pictures[n] for n in np.linspace(0, len(pictures) - 1, min(shown, len(pictures))).astype(int)]
     sha256 = hashlib.sha256("".join(each.frozen for each in seen).encode()).hexdigest()
     _check_frozen(held_out, sha256, len(seen), len(problems), where)
     ours, *theirs = (stack_scores({0: list(scores)}) for scores in zip(*(each.scores for each in seen), strict=True))

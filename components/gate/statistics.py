@@ -2,7 +2,7 @@
 
 The bootstrap draws whole cameras (Davison & Hinkley, "Bootstrap Methods and their Application", 1997, 3.8): with its
 images a camera comes or goes. Of few cameras, drawing them says little, so images are drawn within each: then the
-bounds hold for these cameras alone."""
+bounds hold for these cameras alone. Cameras with a single image are one camera then: of one image nothing varies."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ def clustered_mean(
         drawn = stream.integers(len(sizes), size=(times, len(sizes)))
         means = np.bincount(camera, values)[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
     else:
-        parts = (values[camera == number] for number in range(len(sizes)))
+        camera = np.where(sizes[camera] > 1, camera, -1)
+        parts = [values[camera == number] for number in np.unique(camera)]
         sums = [part[stream.integers(len(part), size=(times, len(part)))].sum(axis=1) for part in parts]
         means = np.sum(sums, axis=0) / len(values)
     low, high = np.quantile(means, [1 - confidence, confidence])

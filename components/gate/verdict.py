@@ -51,9 +51,14 @@ class Verdict:
 
     def reasons(self) -> list[str]:
         """Why the outcome is not GO: the words of the checks that decided it."""
-        decisive = {"NO-GO": ("fail",), "INCONCLUSIVE": ("insufficient", "missing"), "GO": ()}[self.outcome]
-        heard = [check for check in self.checks if check.tier == "critical" or check.group in self.blocking]
-        return [f"{check.id}: {check.words}" for check in heard if check.verdict in decisive]
+        critical = [check for check in self.checks if check.tier == "critical"]
+        blocking = [check for check in self.checks if check.tier == "supporting" and check.group in self.blocking]
+        decisive = {
+            "GO": [],
+            "NO-GO": [check for check in critical + blocking if check.verdict == "fail"],
+            "INCONCLUSIVE": [check for check in critical if check.verdict in ("insufficient", "missing")],
+        }[self.outcome]
+        return [f"{check.id}: {check.words}" for check in decisive]
 
 
 def at_most(id: str, tier: Literal["critical", "supporting"], value: float, limit: float, words: str) -> Check:

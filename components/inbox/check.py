@@ -87,7 +87,7 @@ def _image(row: dict[str, Any], settings: Retrain) -> dict[str, Any]:
 def _refused(ingested: Ingested, limit: float) -> DataCheck:
     refused, every = ingested.undecided_refused, len(ingested.undecided)
     words = f"{refused} of {every} new objects were refused"
-    return DataCheck("refused", refused / every if refused >= FEWEST else None, limit, words)
+    return DataCheck("refused", refused / every if every >= FEWEST else None, limit, words)
 
 
 def _lost(found: Inspected, limit: float) -> DataCheck:

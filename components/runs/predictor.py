@@ -142,10 +142,13 @@ def _overlaps(before: int, after: int, stride: int) -> np.ndarray:
 
 
 def _check_metadata(weights: Weights) -> None:
-    """Raises UserError where the metadata lack what is needed to count, or a number in it is not above 0."""
+    """Raises UserError where the metadata lack what is needed to count, or have something else in its place."""
     metadata = weights.metadata
     if lacking := [key for key in NEEDED if key not in metadata]:
         raise damaged(weights.file, f"its metadata lack {', '.join(lacking)}")
+    for name in ("counter", "loss", "preprocessing"):
+        if not isinstance(metadata[name], dict) or (name != "preprocessing" and "kind" not in metadata[name]):
+            raise damaged(weights.file, f"its {name} is {metadata[name]!r}")
     numbers = {"scale": metadata["scale"], "stride": metadata["stride"]}
     if (side := metadata["preprocessing"].get("longest_side")) is not None:
         numbers["longest_side"] = side
@@ -164,7 +167,9 @@ def check_finite(weights: Weights) -> None:
 
 
 def build_networks(weights: Weights) -> tuple[Counter, CountingLoss]:
-    """The counter with its weights, and the loss, which knows how the counter's outputs become people."""
+    """The counter with its weights, and the loss, which knows how the counter's outputs become people.
+
+    Raises UserError where the weights or the stride are not those of the counter."""
     metadata = weights.metadata
     choice, trained_with = (Choice.model_validate(metadata[family]) for family in ("counter", "loss"))
     options = plugins.resolve("loss", trained_with, f"{weights.file}: loss")
@@ -179,4 +184,6 @@ def build_networks(weights: Weights) -> tuple[Counter, CountingLoss]:
     except RuntimeError as error:
         why = shorten(str(error), MESSAGE_LENGTH, placeholder=" ...")
         raise UserError(f"{weights.file}: does not fit the counter {choice.kind} of this version ({why})") from None
+    if counter.stride != metadata["stride"]:
+        raise damaged(weights.file, f"its stride is {metadata['stride']}, and that of its counter {counter.stride}")
     return counter, loss

@@ -49,12 +49,13 @@ class JointModel(nn.Module):
 
     def forward(self, batch: Batch, *, learn_maps: bool) -> Losses:
         """Both losses of each image. Without `learn_maps` a network makes the map of each image once, and it is kept
-        until `clear_map_cache`, unless augmentation resizes the images."""
+        until `clear_map_cache`, unless augmentation resizes the images, or the map follows the counter's features."""
         outputs, crops = self._outputs(batch)
         if not self.loss.uses_density_map:
             return Losses(self.counting_loss(outputs, None, crops), outputs.new_zeros(len(outputs)), crops)
-        cached = not learn_maps and any(True for _ in self.density_map.parameters())
-        if cached and not any(crop.resized for crop in crops):
+        networks = any(True for _ in self.density_map.parameters())
+        changing = self.density_map.reads_features or any(crop.resized for crop in crops)
+        if networks and not learn_maps and not changing:
             maps = self._cached_maps(crops)
         else:
             with torch.set_grad_enabled(learn_maps and not self.density_map.bilevel_every):

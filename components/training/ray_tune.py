@@ -35,7 +35,7 @@ from components.training.checkpoints import newest_state, open_filesystem, write
 from components.training.epoch import Record
 from components.training.fit import DivergedError, State, fit
 from components.training.node_data import SharedData, enter, open_shared, share
-from components.training.ray_cluster import cluster, share_of_cpus
+from components.training.ray_cluster import cluster, explaining, share_of_cpus
 from components.workspace.layout import SearchPaths
 
 HISTORY = "history.json"  # in a trial's checkpoint: the (epoch, val_mae) so far
@@ -70,8 +70,9 @@ def run_search(
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ray's returns what there is, as if it were finished
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     samples(plan, options.seed, data, assemble(plan, options.seed).stride)
-    shared = share(data, *open_filesystem(storage))
-    with cluster():
+    with explaining(storage):
+        shared = share(data, *open_filesystem(storage))
+    with cluster(), explaining(storage):
         cpus = share_of_cpus(options.concurrent, "searches: concurrent")
         gpus = min(1.0, ray.cluster_resources().get("GPU", 0) / options.concurrent)
         trainable = tune.with_resources(

@@ -117,6 +117,20 @@ def test_features_at_dots_are_those_of_their_cells_or_the_nearest_at_mean_0_and_
     assert features_at_dots(replace(one, dots=one.dots[:0]), 4).shape == (0, 5)
 
 
+def test_a_map_that_reads_features_follows_the_counter_in_epochs_in_which_it_does_not_learn(made) -> None:
+    plan = crowds.plan(SEEING | {"training": "joint"})
+    model = assemble(plan, 0)
+    batch, _ = next(samples(plan, 0, made, 4)[0].batches(0, 1))
+    with torch.no_grad():
+        model.density_map.shares[0].weight.normal_()
+        model.density_map.shares[2].weight.normal_()
+        model(batch, learn_maps=False)
+        next(model.counter.parameters()).add_(0.1)
+        later = model(batch, learn_maps=False)
+        model.clear_map_cache()
+        assert torch.equal(later.counting, model(batch, learn_maps=False).counting)
+
+
 def test_the_map_reads_the_features_of_its_own_pass_as_the_image_lies(made) -> None:
     """Where a crop is mirrored, the counter's features are mirrored back; no gradient reaches the counter by them."""
     plan = crowds.plan(SEEING, crop=[32, 48], batch_size=4)

@@ -12,10 +12,12 @@ from PIL import Image
 from components.config.study import DatasetEntry
 from components.data.prepare import prepare_dataset
 from components.errors import UserError
+from components.gate.held_out import measure
 from components.gate.judge import judge
-from components.gate.policy import Policy
+from components.gate.policy import HeldOut, Policy
 from components.gate.verdict import Verdict
 from components.runs.folder import read_weights, write_weights
+from components.runs.predictor import load_predictor
 from components.runs.registry import Registry
 from tests.gate.conftest import CELLS, HEIGHT, WIDTH, Constant, photograph, policy
 
@@ -130,6 +132,21 @@ def test_supporting_checks_block_only_as_the_policy_says(tmp_path: Path, constan
     assert [reason.partition(": 1")[0] for reason in worse.reasons()] == ["density:nobody"]
     assert judge(constant(20), constant(15), open_).outcome == "GO"
     assert value(worse, "empty") == pytest.approx(20, abs=1e-3)
+
+
+@pytest.mark.parametrize("shown", [1, 4, 30])
+def test_the_pictures_of_the_sanity_checks_are_spread_over_the_held_out_half(
+    tmp_path: Path, constant: Constant, shown: int
+) -> None:
+    """23 held-out pictures among 43."""
+    root = photograph(tmp_path / "halves", {"train": (5,) * 20, "test": (5,) * 23})
+    source = {"kind": "points", "root": str(root), "halves": {"train": "train", "test": "test"}}
+    held_out = HeldOut.model_validate({"source": source, "half": "test"})
+    measured = measure(held_out, load_predictor(constant(5)), None, shown, "policy")
+    pictures = [np.asarray(Image.open(file)) for file in sorted((root / "test").iterdir())]
+    places = {n for n, picture in enumerate(pictures) for each in measured.shown if np.array_equal(picture, each)}
+    assert len(places) == min(shown, 23)
+    assert all(places & {*part} for part in np.array_split(range(23), max(shown // 2, 1)) if len(part))
 
 
 def test_a_camera_that_gets_worse_is_named(tmp_path: Path, constant: Constant) -> None:

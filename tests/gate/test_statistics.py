@@ -29,6 +29,12 @@ def test_of_few_cameras_images_are_drawn_within_each() -> None:
     assert found.high - found.value == pytest.approx(half, rel=0.05)
 
 
+def test_of_few_images_that_are_each_a_camera_the_spread_is_that_of_the_images() -> None:
+    values = np.random.default_rng(2).normal(0, 1, 12)
+    found = clustered_mean(values, [str(number) for number in range(12)], 0.95, fewest=20, times=20_000)
+    assert found.high - found.value == pytest.approx(norm.ppf(0.95) * values.std() / np.sqrt(12), rel=0.05)
+
+
 def test_a_camera_with_many_images_weighs_as_many() -> None:
     found = clustered_mean(np.array([1.0] * 9 + [11.0]), ["a"] * 9 + ["b"], 0.95, fewest=2, times=4000)
     assert found.value == pytest.approx(2)

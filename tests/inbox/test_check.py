@@ -84,9 +84,13 @@ def test_other_sizes_and_cameras_are_said_and_stop_only_if_told_so(versioned: Ya
     assert [each.id for each in check(versioned, ingested).failed] == ["drift-pixels", "new-cameras"]
 
 
-@pytest.mark.parametrize(("bad", "stopped"), [(9, []), (10, ["refused"])])
-def test_a_few_odd_pictures_do_not_stop_a_night_but_many_do(bad: int, stopped: list[str], arrived: Arrived) -> None:
-    yard = arrived(4)
+@pytest.mark.parametrize(
+    ("good", "bad", "stopped"), [(4, 5, []), (9, 3, []), (9, 4, ["refused"])], ids=["too few to say", "a few", "many"]
+)
+def test_a_few_odd_pictures_do_not_stop_a_night_but_many_do(
+    good: int, bad: int, stopped: list[str], arrived: Arrived
+) -> None:
+    yard = arrived(good)
     for number in range(bad):
         yard.put(f"odd-{number}.png", b"GIF89a")
         yard.put(f"odd-{number}.json", label(1))

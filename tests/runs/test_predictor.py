@@ -29,9 +29,9 @@ def saved(folder: Path, longest_side: int | None = None, loss: dict | None = Non
     weights = model.state_dict()
     best = {"epoch": 1, "val_mae": 2.5, "model": weights}
     history = [{"epoch": 1, "seconds": 1.0, "loss": 1.0, "val_mae": 2.5}]
-    state = {"epoch": 1, "history": history, "best": best, "model": weights, "stride": 4, "scale": model.scale}
+    state = {"epoch": 1, "history": history, "best": best, "model": weights, "scale": model.scale}
     prepared, _ = crowds.write(folder, [(48, 64)] * 3, ["train", "val", "test"])
-    record = describe_run(plan, 3, state, Prepared(prepared))
+    record = describe_run(plan, 3, state | {"stride": model.stride}, Prepared(prepared))
     record["preprocessing"]["longest_side"] = longest_side
     save_run(RunPaths(folder / "seed-3"), record, state)
     return RunPaths(folder / "seed-3")
@@ -116,6 +116,10 @@ def test_weights_without_what_is_needed_to_count_are_named(tmp_path: Path) -> No
         ({"format": 1, "counter": {"kind": "mcnn"}}, "its metadata lack loss, scale, stride"),
         (weights.metadata | {"scale": 0}, "its scale is 0"),
         (weights.metadata | {"preprocessing": {"longest_side": -5}}, "its longest_side is -5"),
+        (weights.metadata | {"preprocessing": None}, "its preprocessing is None"),
+        (weights.metadata | {"counter": "mcnn"}, "its counter is 'mcnn'"),
+        (weights.metadata | {"loss": {}}, "its loss is {}"),
+        (weights.metadata | {"stride": 8}, "its stride is 8, and that of its counter 4"),
     ):
         write_weights(run.best, weights.tensors, metadata)
         with pytest.raises(UserError, match=rf"is damaged or not one of dotfield's \({said}"):
