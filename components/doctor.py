@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlparse
 
 import numpy as np
 import psutil
@@ -23,11 +22,12 @@ from packaging.requirements import Requirement
 
 from components.config import plugins
 from components.config.options import Choice
-from components.errors import UserError
+from components.errors import UserError, one_line
 from components.networks import in_bf16
 from components.runs.predictor import load_predictor
 from components.runs.registry import Registry, registry_address
 from components.workspace.lock import storage
+from components.workspace.remote import try_out
 
 GIB = 2**30
 TIMEOUT = 5.0  # seconds until an address is taken for dead
@@ -127,17 +127,9 @@ def state_storage() -> Finding:
     """Whether the state of unfinished work can be written where DOTFIELD_STORAGE says."""
     address = storage()
     try:
-        if address.startswith("s3://"):
-            import s3fs
-
-            s3fs.S3FileSystem().ls(address.rsplit("/", 1)[0] if urlparse(address).path.strip("/") else address)
-        else:
-            folder = Path(address)
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / ".doctor").write_bytes(b"")
-            (folder / ".doctor").unlink()
-    except Exception as error:  # botocore's and aiohttp's are of any type
-        what = f"unfinished work cannot be kept at {address} ({' '.join(str(error).split())})"
+        try_out(address)
+    except UserError as error:
+        what = f"unfinished work cannot be kept there: {one_line(error)}"
         return Finding(
             "storage", "error", what, "set DOTFIELD_STORAGE to a folder or s3:// address that can be written"
         )

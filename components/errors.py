@@ -14,3 +14,8 @@ class UserError(ValueError):
 def one_line(error: Exception) -> str:
     """What an error says, without line breaks; its type, where it says nothing."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def printable(text: str) -> str:
+    """A stranger's words, such as the name of a file, with what would move a terminal's cursor written as escapes."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

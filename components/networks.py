@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -25,6 +27,17 @@ def autocast(bf16: bool, device: torch.device) -> torch.autocast:
     """A context in which convolutions of float32 are computed in bfloat16, if `bf16`. Each call of a layer rounds the
     weights anew, so that the gradients of many calls add up in float32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=bf16, cache_enabled=False)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """PyTorch computes with one thread meanwhile: with several, sums are rounded otherwise."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def initialise(module: nn.Module, how: Initialisation) -> None:

@@ -121,7 +121,7 @@ def _watch(job: Job, pictures: Iterator[Picture], workers: int | None, counts: l
     from tqdm import tqdm
 
     from components.counting.count import count_pictures
-    from components.counting.results import printable
+    from components.errors import printable
 
     start = time.perf_counter()
     for each in tqdm(count_pictures(job, pictures, workers), "count", unit=" pictures", disable=None, leave=False):

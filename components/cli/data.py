@@ -9,10 +9,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from components.cli.completion import complete_dataset
-from components.cli.output import json_option, print_json
+from components.cli.output import Command, json_option, print_json
 
 if TYPE_CHECKING:
     from components.config.options import Choice
+
+
+def folder_options(command: Command) -> Command:
+    """The options `--kind` and `--option`, as `kind` and `options`: what `folder_sources` takes."""
+    words = "What the folder is; without it, guessed."
+    command = click.option(
+        "--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of that kind, as in a study."
+    )(command)
+    return click.option("--kind", metavar="KIND", help=words, shell_complete=complete_dataset)(command)
 
 
 @click.group()
@@ -22,13 +31,7 @@ def data() -> None:
 
 @data.command("check")
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option(
-    "--kind",
-    metavar="KIND",
-    help="What it is; without it, guessed from the folder.",
-    shell_complete=complete_dataset,
-)
-@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of that kind, as in a study.")
+@folder_options
 @json_option
 @click.option("--strict", is_flag=True, help="Exit with code 1 where an image or a dot is lost.")
 def check_data(path: Path, kind: str | None, options: tuple[str, ...], as_json: bool, strict: bool) -> None:
@@ -47,13 +50,7 @@ def check_data(path: Path, kind: str | None, options: tuple[str, ...], as_json: 
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default="sheet.png", show_default=True)
 @click.option("--images", type=click.IntRange(1, 400), default=12, show_default=True, help="How many to show at most.")
-@click.option(
-    "--kind",
-    metavar="KIND",
-    help="What it is; without it, guessed from the folder.",
-    shell_complete=complete_dataset,
-)
-@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of that kind, as in a study.")
+@folder_options
 @json_option
 def show_data(path: Path, out: Path, images: int, kind: str | None, options: tuple[str, ...], as_json: bool) -> None:
     """Draw a sheet of the pictures in the folder PATH with their dots: the oddest and the most crowded first.

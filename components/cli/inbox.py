@@ -25,6 +25,7 @@ def inbox(settings: Path, options: bool, as_json: bool) -> None:
     from components.config.describe import describe_schema
     from components.config.load import load_options
     from components.config.retrain import Retrain
+    from components.errors import printable
     from components.publish.tables import Table, plain
     from components.workspace.atomic import read_lines
     from components.workspace.layout import InboxPaths
@@ -39,12 +40,7 @@ def inbox(settings: Path, options: bool, as_json: bool) -> None:
         print_json(taken=len(seen) - len(refused), refused=refused, waiting=waiting)
         return
     states = [("refused", line) for line in refused] + [("waits", line) for line in waiting]
-    rows = [(state, _printable(line["name"]), _printable(line["reason"])) for state, line in states]
+    rows = [(state, printable(line["name"]), printable(line["reason"])) for state, line in states]
     click.echo(f"{len(seen) - len(refused)} objects taken, {len(refused)} refused, {len(waiting)} waiting")
     if rows:
         click.echo(f"\n{plain(Table('inbox', 'Not taken', ('', 'object', 'why'), tuple(rows)))}")
-
-
-def _printable(text: str) -> str:
-    """A stranger's name without what would command the terminal."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

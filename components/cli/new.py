@@ -6,23 +6,19 @@ from pathlib import Path
 
 import click
 
-from components.cli.completion import complete_dataset
+from components.cli.data import folder_options, folder_sources
 from components.cli.output import json_option, print_json
 
 
 @click.command("new")
 @click.argument("name")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option(
-    "--kind", metavar="KIND", help="What the folder is; without it, guessed.", shell_complete=complete_dataset
-)
-@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of that kind, as in a study.")
+@folder_options
 @json_option
 def new_study(name: str, folder: Path, kind: str | None, options: tuple[str, ...], as_json: bool) -> None:
     """Write the study NAME for the pictures in FOLDER: a whole study.yaml from what is found there, with reasons."""
     import re
 
-    from components.cli.data import folder_sources
     from components.config.options import NAME
     from components.data.inspect import in_yaml, inspect
     from components.data.proposal import measure, propose, study_yaml

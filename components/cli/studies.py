@@ -225,10 +225,10 @@ def _repro(layout: Layout, as_json: bool) -> str:
     command where a stage fails: with exit code 1, whatever that of DVC.
 
     All that DVC and the stages write to standard output is kept in a log. Their errors and bars go to the terminal."""
-    from components.workspace import dvc_output, dvc_yaml
+    from components.workspace import dag, dvc_output
     from components.workspace.processes import FAILED
 
-    stage_lines = dvc_output.StageLines(dvc_yaml.count_stages(layout))
+    stage_lines = dvc_output.StageLines(len(dag.stages(layout.pipeline.read_text())))
     file = layout.log("run")
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w", buffering=1) as log:

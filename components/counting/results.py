@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from components.config.study import Averaging
 from components.counting.count import Count
+from components.errors import printable
 from components.runs.predictor import Predictor
 
 Form = Literal["text", "json", "json-lines", "csv"]
@@ -75,11 +76,6 @@ def _line(count: Count) -> str:
         for name, people in count.zones.items()
     ]
     return f"{count.count:10,.1f}  {printable(count.picture)}{place}" + "".join(f"; {each}" for each in zones)
-
-
-def printable(text: str) -> str:
-    """A name with what would move a terminal's cursor, or begin a line, written as escapes."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def _csv_lines(counts: Iterable[Count], made: Mapping[str, Any], zones: Sequence[str], ground: bool) -> Iterator[str]:

@@ -74,7 +74,8 @@ def read_evaluated(name: str) -> Evaluated:
 
 def compare_experiments(first: Evaluated, second: Evaluated, times: int = REPLICATES) -> Comparison:
     """Raises UserError where they share no test image, or no seed."""
-    common = [id for id in first.scores.ids if id in set(second.scores.ids)]
+    theirs = set(second.scores.ids)
+    common = [id for id in first.scores.ids if id in theirs]
     seeds = [seed for seed in first.scores.seeds if seed in second.scores.seeds]
     if not common or not seeds:
         raise UserError(f"{first.name} and {second.name} share no {'seed' if common else 'test image'}: not comparable")

@@ -17,7 +17,7 @@ from components.config.options import Choice
 from components.crowd import Counter, CountingLoss, cell_count
 from components.data.decode import preprocess, scaled_size
 from components.errors import UserError
-from components.networks import autocast
+from components.networks import autocast, one_thread
 from components.runs.folder import Weights, damaged, read_weights
 from components.workspace.layout import RunPaths
 
@@ -30,6 +30,9 @@ MESSAGE_LENGTH = 300  # characters of what PyTorch says of weights that do not f
 
 class Predictor:
     """A trained counter with its own preprocessing. `metadata` is what its weights file says of it.
+
+    It counts with one thread, and so the same to the bit wherever it is called; several pictures are counted at once by
+    threads of `components/counting`.
 
     `longest_side`: pictures are scaled down to it; None: not at all. It is that of the training images, but may be set
     to another one, where people would become too small to count. `bf16`: whether the counter's convolutions are
@@ -104,7 +107,7 @@ class Predictor:
 
     def _predict_tile(self, pixels: np.ndarray) -> np.ndarray:
         batch = torch.from_numpy(np.array(pixels.transpose(2, 0, 1), order="C"))[None].to(self.device)
-        with torch.inference_mode():
+        with torch.inference_mode(), one_thread():
             with autocast(self.bf16, self.device):
                 outputs = self._counter(batch / 255)
             people = self._loss.people(outputs.float()) / self.metadata["scale"]

@@ -60,14 +60,6 @@ def write(layout: Layout) -> Path:
     return layout.pipeline
 
 
-def count_stages(layout: Layout) -> int:
-    """How many stages the study's `dvc.yaml` has: one for each entry of a `foreach`, which names one of its `vars`."""
-    written = yaml.safe_load(layout.pipeline.read_text())
-    entries = {family: each for variables in written.get("vars", ()) for family, each in variables.items()}
-    stages = written["stages"].values()
-    return sum(len(entries[stage["foreach"][2:-1]]) if "foreach" in stage else 1 for stage in stages)
-
-
 def check_entries(layout: Layout, study: Study) -> None:
     """Raises UserError where the study has other entries than its `dvc.yaml`, which DVC would not run, or in vain; or
     where there is none yet."""

@@ -188,6 +188,17 @@ def test_the_longest_side_may_be_set(tmp_path: Path, pixels: np.ndarray) -> None
     assert predictor.cell_size((70, 50)) == (4, 4)
 
 
+def test_the_number_of_threads_does_not_change_a_count(tmp_path: Path) -> None:
+    predictor = load_predictor(saved(tmp_path, kind="efficientnet_lite", weights="random").folder)
+    pixels, counts = np.random.default_rng(0).integers(0, 255, (300, 400, 3), dtype=np.uint8), []
+    for threads in (1, 4):
+        torch.set_num_threads(threads)
+        counts.append(predictor.density(pixels))
+        assert torch.get_num_threads() == threads
+    torch.set_num_threads(1)
+    assert np.array_equal(*counts)
+
+
 def test_bf16_rounds_a_count(tmp_path: Path, pixels: np.ndarray) -> None:
     predictor = load_predictor(saved(tmp_path).folder)
     exact = predictor.density(pixels)

@@ -80,12 +80,6 @@ def test_no_study_shares_values_by_aliases(file: Path) -> None:
     assert not any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(file.read_text()))
 
 
-def test_stages_are_counted_one_for_each_entry() -> None:
-    demo = dvc_yaml.load(Layout(DEMO))
-    entries = [len(demo.datasets), len(demo.maps), 2 * len(demo.experiments), len(demo.searches)]
-    assert dvc_yaml.count_stages(Layout(DEMO)) == sum(entries) + 2, "resolve and publish"
-
-
 def study(folder: Path, **changes: object) -> Layout:
     """The demo with other values, as the study `own` of a project in `folder`."""
     values = yaml.safe_load((ROOT / "params/demo/study.yaml").read_text()) | {"study": "own"} | changes

@@ -16,10 +16,10 @@ from components.errors import UserError
 
 class Params(Options):
     neighbours: int = Field(3, ge=1, description="how many nearest dots give a dot its sigma")
-    factor: float = Field(0.3, gt=0, allow_inf_nan=False, description="sigma per mean distance to the neighbours")
+    factor: float = Field(0.3, gt=0, description="sigma per mean distance to the neighbours")
     smallest: float = Field(1.0, gt=0, description="pixels of the prepared image")
-    largest: float = Field(40.0, gt=0, allow_inf_nan=False, description="pixels of the prepared image")
-    fallback: float = Field(4.0, gt=0, allow_inf_nan=False, description="sigma where dots are too few, pixels")
+    largest: float = Field(40.0, gt=0, description="pixels of the prepared image")
+    fallback: float = Field(4.0, gt=0, description="sigma where dots are too few, pixels")
 
     @model_validator(mode="after")
     def _ordered(self) -> Params:

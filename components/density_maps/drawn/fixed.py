@@ -9,7 +9,7 @@ from components.config.options import Options
 
 
 class Params(Options):
-    sigma: float = Field(4.0, gt=0, allow_inf_nan=False, description="pixels of the prepared image")
+    sigma: float = Field(4.0, gt=0, description="pixels of the prepared image")
 
 
 class Fixed:

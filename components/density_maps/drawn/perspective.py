@@ -15,9 +15,9 @@ from components.errors import UserError
 
 
 class Params(Options):
-    factor: float = Field(0.2, gt=0, allow_inf_nan=False, description="sigma in metres")
+    factor: float = Field(0.2, gt=0, description="sigma in metres")
     smallest: float = Field(1.0, gt=0, description="pixels of the prepared image")
-    largest: float = Field(40.0, gt=0, allow_inf_nan=False, description="pixels of the prepared image")
+    largest: float = Field(40.0, gt=0, description="pixels of the prepared image")
 
     @model_validator(mode="after")
     def _ordered(self) -> Params:
