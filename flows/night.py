@@ -122,9 +122,14 @@ def is_done(night: Night) -> bool:
 
 
 def record_nothing_new(night: Night, ingested: Ingested, facts: dict[str, Any]) -> str:
-    """Write down, in the ledger and on its page, that there was nothing to do; how many objects wait."""
+    """Write down, in the ledger and on its page, that there was nothing to do; how many objects wait. `facts` name the
+    Prefect run, which has one such entry, however often this is called."""
     waiting = f"{len(ingested.waiting)} objects wait"
-    night.registry.record({"outcome": history.NOTHING_NEW, "reason": waiting, **facts})
+    decision = {"outcome": history.NOTHING_NEW, "reason": waiting, **facts}
+    if not any(
+        history.is_quiet(entry) and facts.items() <= entry.decision.items() for entry in night.registry.history()
+    ):
+        night.registry.record(decision)
     write_history(night)
     return waiting
 
@@ -156,12 +161,12 @@ def keep_results(night: Night, done: list[dvc.Stage], data: dict[str, Any], log:
     layout = night.layout
     if night.settings.push:
         dvc.run(["push", *(stage.address for stage in done)], log)
-    lock = hashlib.sha256(layout.pipeline_lock.read_bytes()).hexdigest()
+    dvc_lock = hashlib.sha256(layout.pipeline_lock.read_bytes()).hexdigest()
     files = [*versions.files_of(night.raw.root), layout.params, layout.pipeline, layout.pipeline_lock]
     message = f"{night.settings.study}: {data['images']} images, version {data['version'][:12]}"
     commit = versions.commit_files(night.settings.branch, files, message) if night.settings.branch else None
     record = read_record(layout.run(night.settings.experiment, night.settings.seed)) or {}
-    return {"dvc_lock": lock, "commit": commit, "ray": record.get("provenance", {}).get("fingerprint")}
+    return {"dvc_lock": dvc_lock, "commit": commit, "ray": record.get("provenance", {}).get("fingerprint")}
 
 
 def candidate(night: Night) -> Path:
@@ -197,8 +202,8 @@ def refuse(night: Night, reason: str, facts: dict[str, Any]) -> Entry:
 
 
 def deploy(night: Night, verdict: Verdict, facts: dict[str, Any], file: Path) -> Entry:
-    """Do what the gate says with the candidate in `file`. Raises UserError: see `decide`."""
-    return carry_out(verdict, night.registry, file, night.paths.card, {"night": night.key, **facts})
+    """Do what the gate says with the candidate in `file`, unless it was done. Raises UserError: see `carry_out`."""
+    return decided(night) or carry_out(verdict, night.registry, file, night.paths.card, {"night": night.key, **facts})
 
 
 def publish(night: Night, log: Log) -> None:

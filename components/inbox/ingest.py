@@ -77,8 +77,8 @@ def ingest(
         writer = RawSetWriter(raw, settings, held_out())
         for batch in _batches(new, SAVE_EVERY):
             _take_all(batch, inbox, writer, seen, found, now)
+            _write_reasons(paths.undecided, found.undecided)  # first: what the manifest lists is not taken once more
             writer.save()
-            _write_reasons(paths.undecided, found.undecided)  # before `seen`: what is in neither is looked at again
             seen.save()
         if found.unreachable == len(new):
             raise UserError(f"inbox: {settings.inbox}: {new[0].name} {found.waiting[new[0].name]}, nor does any other")
