@@ -36,6 +36,7 @@ from components.stages.publish import preview
 from components.workspace.atomic import write_atomically, write_lines
 from components.workspace.layout import InboxPaths, Layout
 from components.workspace.lock import exclusive_lock
+from components.workspace.sources import hash_file
 from flows import dvc, versions
 from flows.notify import tell
 
@@ -71,7 +72,7 @@ class Night:
         if not self.raw.accepted.exists():
             return ""
         files = (self.raw.accepted, self.file, self.settings.gate)
-        parts = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+        parts = [hash_file(file) for file in files]
         parts.append(json.dumps(self._experiment(), sort_keys=True))
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:20]
 
@@ -161,7 +162,7 @@ def keep_results(night: Night, done: list[dvc.Stage], data: dict[str, Any], log:
     layout = night.layout
     if night.settings.push:
         dvc.run(["push", *(stage.address for stage in done)], log)
-    dvc_lock = hashlib.sha256(layout.pipeline_lock.read_bytes()).hexdigest()
+    dvc_lock = hash_file(layout.pipeline_lock)
     files = [*versions.files_of(night.raw.root), layout.params, layout.pipeline, layout.pipeline_lock]
     message = f"{night.settings.study}: {data['images']} images, version {data['version'][:12]}"
     commit = versions.commit_files(night.settings.branch, files, message) if night.settings.branch else None

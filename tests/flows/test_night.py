@@ -158,9 +158,9 @@ def test_weights_that_are_not_a_number_are_no_candidate(tonight: Night) -> None:
     file = changed(tonight.paths.candidate, lambda each: each * np.nan)
     verdict = night.gate(tonight, file)
     assert verdict.outcome == "NO-GO"
-    assert night.deploy(tonight, verdict, FACTS, file).action == "record"
     with pytest.raises(UserError, match="NaN or infinite"):
         night.deploy(tonight, replace(verdict, outcome="GO"), FACTS, file)
+    assert night.deploy(tonight, verdict, FACTS, file).action == "record"
     assert tonight.registry.current() is None
 
 
