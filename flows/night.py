@@ -36,6 +36,7 @@ from components.stages.publish import preview
 from components.workspace.atomic import write_atomically, write_lines
 from components.workspace.layout import InboxPaths, Layout
 from components.workspace.lock import exclusive_lock
+from components.workspace.sources import hash_file
 from flows import dvc, versions
 from flows.notify import tell
 
@@ -71,7 +72,7 @@ class Night:
         if not self.raw.accepted.exists():
             return ""
         files = (self.raw.accepted, self.file, self.settings.gate)
-        parts = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+        parts = [hash_file(file) for file in files]
         parts.append(json.dumps(self._experiment(), sort_keys=True))
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:20]
 
@@ -122,9 +123,14 @@ def is_done(night: Night) -> bool:
 
 
 def record_nothing_new(night: Night, ingested: Ingested, facts: dict[str, Any]) -> str:
-    """Write down, in the ledger and on its page, that there was nothing to do; how many objects wait."""
+    """Write down, in the ledger and on its page, that there was nothing to do; how many objects wait. `facts` name the
+    Prefect run, which has one such entry, however often this is called."""
     waiting = f"{len(ingested.waiting)} objects wait"
-    night.registry.record({"outcome": history.NOTHING_NEW, "reason": waiting, **facts})
+    decision = {"outcome": history.NOTHING_NEW, "reason": waiting, **facts}
+    if not any(
+        history.is_quiet(entry) and facts.items() <= entry.decision.items() for entry in night.registry.history()
+    ):
+        night.registry.record(decision)
     write_history(night)
     return waiting
 
@@ -156,12 +162,12 @@ def keep_results(night: Night, done: list[dvc.Stage], data: dict[str, Any], log:
     layout = night.layout
     if night.settings.push:
         dvc.run(["push", *(stage.address for stage in done)], log)
-    lock = hashlib.sha256(layout.pipeline_lock.read_bytes()).hexdigest()
+    dvc_lock = hash_file(layout.pipeline_lock)
     files = [*versions.files_of(night.raw.root), layout.params, layout.pipeline, layout.pipeline_lock]
     message = f"{night.settings.study}: {data['images']} images, version {data['version'][:12]}"
     commit = versions.commit_files(night.settings.branch, files, message) if night.settings.branch else None
     record = read_record(layout.run(night.settings.experiment, night.settings.seed)) or {}
-    return {"dvc_lock": lock, "commit": commit, "ray": record.get("provenance", {}).get("fingerprint")}
+    return {"dvc_lock": dvc_lock, "commit": commit, "ray": record.get("provenance", {}).get("fingerprint")}
 
 
 def candidate(night: Night) -> Path:
@@ -197,8 +203,8 @@ def refuse(night: Night, reason: str, facts: dict[str, Any]) -> Entry:
 
 
 def deploy(night: Night, verdict: Verdict, facts: dict[str, Any], file: Path) -> Entry:
-    """Do what the gate says with the candidate in `file`. Raises UserError: see `decide`."""
-    return carry_out(verdict, night.registry, file, night.paths.card, {"night": night.key, **facts})
+    """Do what the gate says with the candidate in `file`, unless it was done. Raises UserError: see `carry_out`."""
+    return decided(night) or carry_out(verdict, night.registry, file, night.paths.card, {"night": night.key, **facts})
 
 
 def publish(night: Night, log: Log) -> None:

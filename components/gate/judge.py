@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import islice
@@ -25,6 +24,7 @@ from components.runs.folder import Weights, read_weights
 from components.runs.predictor import Predictor
 from components.runs.registry import Registry
 from components.workspace.layout import GATE
+from components.workspace.sources import hash_file
 
 
 def judge(
@@ -44,7 +44,7 @@ def judge(
     if theirs is not None:
         checks += costs(ours, theirs, images, policy.costs)
         checks += _disagreement(ours, theirs, policy.supporting)
-    hashes = _sha256(candidate), None if current is None else _sha256(current)
+    hashes = hash_file(candidate), None if current is None else hash_file(current)
     if measured is not None and registry is not None:
         checks.append(_questions(registry, measured, hashes[0], policy.supporting))
     blocking = policy.supporting.blocking if theirs else ()
@@ -125,8 +125,3 @@ def _metrics(measured: Measured, policy: Policy) -> dict[str, object]:
 
 def _made_images(number: int) -> list[np.ndarray]:
     return [synthetic.scene(synthetic.Params(high=100), each)[0] for each in range(number)]
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -14,6 +13,7 @@ from components.data.duplicates import ImageSignature, find_copies, image_signat
 from components.datasets.shared.files import is_image
 from components.errors import UserError
 from components.inbox.raw_set import RawSet
+from components.workspace.sources import hash_file
 
 
 class HeldOut:
@@ -45,7 +45,7 @@ def _of_halves(raw: RawSet) -> Iterator[tuple[str, str, ImageSignature]]:
             continue  # nobody can learn from it, nor be tested on it
         yield (
             path.relative_to(raw.root).as_posix(),
-            hashlib.sha256(path.read_bytes()).hexdigest(),
+            hash_file(path),
             image_signature(pixels),
         )
 

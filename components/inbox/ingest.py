@@ -27,6 +27,7 @@ from components.inbox.objects import Inbox, StoredObject, open_inbox
 from components.inbox.raw_set import RawSet
 from components.workspace.atomic import PARTIAL, read_lines, write_atomically, write_lines
 from components.workspace.layout import InboxPaths
+from components.workspace.sources import hash_file
 
 log = logging.getLogger(__name__)
 
@@ -77,8 +78,8 @@ def ingest(
         writer = RawSetWriter(raw, settings, held_out())
         for batch in _batches(new, SAVE_EVERY):
             _take_all(batch, inbox, writer, seen, found, now)
+            _write_reasons(paths.undecided, found.undecided)  # first: what the manifest lists is not taken once more
             writer.save()
-            _write_reasons(paths.undecided, found.undecided)  # before `seen`: what is in neither is looked at again
             seen.save()
         if found.unreachable == len(new):
             raise UserError(f"inbox: {settings.inbox}: {new[0].name} {found.waiting[new[0].name]}, nor does any other")
@@ -179,7 +180,7 @@ class RawSetWriter:
             if key is not None and not key[1]:
                 self._owners[key[0]] = place
                 if place not in listed:
-                    self._hashes.setdefault(_sha256(path.read_bytes()), place)
+                    self._hashes.setdefault(hash_file(path), place)
 
     def refuse_held_out(self, outcomes: list[Outcome]) -> list[Outcome]:
         """The same, where copies of held-out images are mistakes."""
@@ -196,7 +197,7 @@ class RawSetWriter:
         """Write an item to its place: its line of the manifest; None where it was there. Raises UserError: it is there
         under another name, or another picture has its name."""
         picture, label = (self.raw.folder / stored.name for stored in each.item)
-        place, label_sha256 = picture.relative_to(self.raw.root).as_posix(), _sha256(each.label)
+        place, label_sha256 = picture.relative_to(self.raw.root).as_posix(), hashlib.sha256(each.label).hexdigest()
         key = self.raw.naming.key(place)
         assert key is not None
         if (other := self._hashes.get(each.sha256, place)) != place:
@@ -205,7 +206,7 @@ class RawSetWriter:
             raise UserError(f"has the name of {owner}")
         if place in self._labels and not picture.exists():
             raise UserError("was taken before, and removed by hand")
-        if picture.exists() and _sha256(picture.read_bytes()) != each.sha256:
+        if picture.exists() and hash_file(picture) != each.sha256:
             raise UserError("another picture has this name: give each picture a name of its own")
         if self._labels.get(place) == label_sha256:
             return None
@@ -253,7 +254,3 @@ def _batches(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
 
 def _numbers(found: Ingested) -> tuple[int, int, int, int]:
     return len(found.accepted), len(found.refused), len(found.waiting), found.unchanged
-
-
-def _sha256(contents: bytes) -> str:
-    return hashlib.sha256(contents).hexdigest()

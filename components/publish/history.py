@@ -40,7 +40,7 @@ def write_page(entries: Sequence[Entry], address: str, target: Path) -> None:
     finding = "No counter was deployed yet."
     if used is not None:
         finding = f"In use: counter {used.counter[:SHORT]}, since {used.since:%Y-%m-%d %H:%M} UTC."
-    deployed, quiet = sum(entry.action != "record" for entry in entries), sum(map(_is_quiet, entries))
+    deployed, quiet = sum(entry.action != "record" for entry in entries), sum(map(is_quiet, entries))
     about = (
         f"Registry: {address}. Decisions: {len(entries) - quiet}, of which {deployed} put a counter in use. "
         f"Nights with nothing new: {quiet}."
@@ -49,13 +49,14 @@ def write_page(entries: Sequence[Entry], address: str, target: Path) -> None:
     report.write(Report("History of deployed counters", about, finding, sections), target)
 
 
-def _is_quiet(entry: Entry) -> bool:
+def is_quiet(entry: Entry) -> bool:
+    """Whether an entry says that a night found nothing new."""
     return entry.decision.get("outcome") == NOTHING_NEW
 
 
 def _rows(entries: Sequence[Entry]) -> Iterator[tuple[Cell, ...]]:
     """Of entries from the newest to the oldest."""
-    for quiet, group in groupby(entries, _is_quiet):
+    for quiet, group in groupby(entries, is_quiet):
         rows, found = map(_row, nights := [*group]), len(nights)
         if quiet and found > 1:
             *before, _, made_by = next(rows)

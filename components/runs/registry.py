@@ -25,6 +25,7 @@ from components.runs.ledger import HASH, Entry, InUse, Ledger, State
 from components.runs.object_store import open_store
 from components.runs.predictor import build_networks, check_finite
 from components.workspace.layout import CACHED_COUNTERS, REGISTRY, RegistryNames
+from components.workspace.sources import hash_file
 
 ABOUT = ("study", "experiment", "seed", "dataset", "objects", "counter", "validation")  # of weights' metadata
 
@@ -182,7 +183,4 @@ class Registry:
 
 
 def _has_hash(file: Path, expected: str) -> bool:
-    if not file.exists():
-        return False
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest() == expected
+    return file.exists() and hash_file(file) == expected

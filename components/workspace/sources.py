@@ -135,10 +135,15 @@ def code_files(stage: str, kinds: Mapping[str, str]) -> list[Path]:
     return sorted({file for path in paths for file in (path.rglob("*.py") if path.is_dir() else [path])})
 
 
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file's contents."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def hash_files(files: Iterable[Path]) -> str:
-    """SHA-256 of the files' contents, in their order."""
+    """SHA-256 of the hashes of the files' contents, in their order."""
     total = hashlib.sha256()
     for path in files:
-        with path.open("rb") as file:
-            total.update(hashlib.file_digest(file, "sha256").digest())
+        total.update(bytes.fromhex(hash_file(path)))
     return total.hexdigest()

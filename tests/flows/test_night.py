@@ -29,48 +29,8 @@ from flows.night import Night
 from flows.notify import ADDRESSES, tell
 from flows.retrain import retrain
 from tests.faulty_s3 import Proxy, proxy
+from tests.flows.conftest import FACTS, put
 from tests.flows.sink import Sink
-from tests.inbox.conftest import Yard, label, picture
-from tests.runs.test_predictor import saved
-
-LOOSE = {"flip": 1e6, "resize": 1e6, "tiles": 1e6, "frames": 1e6, "negative": 1e6}
-GATE = {
-    "held_out": {"source": {"kind": "labelme", "root": "held-out"}},
-    "accuracy": {"first": 1e6, "fewest_pairs": 2},
-    "sanity": LOOSE,
-    "supporting": {"blocking": []},
-    "leaks": {"required": False},
-}
-FACTS = {"prefect": {"run": "1234", "name": "2026-11-26 retrain"}}
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The weights file of an untrained counter."""
-    return saved(tmp_path_factory.mktemp("run")).best
-
-
-@pytest.fixture
-def tonight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Path) -> Night:
-    """A night that took three pictures; its candidate is an untrained counter."""
-    monkeypatch.chdir(tmp_path)
-    yard = Yard()
-    for seed in range(3):
-        yard.arrive(f"cam1-{seed}", seed)
-        put(Path("held-out"), f"{seed}.png", picture(100 + seed))
-        put(Path("held-out"), f"{seed}.json", label(2, seed))
-    put(Path("params"), "gate.yaml", yaml.safe_dump(GATE).encode())
-    yard.configure(gate="params/gate.yaml", registry="registry")
-    opened = night.open_night(RETRAIN)
-    night.ingest(opened)
-    put(opened.paths.folder, opened.paths.candidate.name, run.read_bytes())
-    opened.paths.card.write_text("# A counter\n")
-    return opened
-
-
-def put(folder: Path, name: str, contents: bytes) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_bytes(contents)
 
 
 def test_a_night_without_a_picture_is_done_before_it_begins(tonight: Night) -> None:
@@ -151,14 +111,6 @@ def test_what_the_machine_refuses_is_one_line(tonight: Night) -> None:
     assert state.message == "[Errno 20] Not a directory: '.dotfield/locks': name another file or folder"
 
 
-@pytest.fixture
-def go(tonight: Night) -> Verdict:
-    """The gate's answer about the first candidate."""
-    verdict = night.gate(tonight, tonight.paths.candidate)
-    assert verdict.outcome == "GO", verdict.reasons()
-    return verdict
-
-
 def test_what_the_gate_lets_pass_is_deployed_once(tonight: Night, go: Verdict) -> None:
     """As after a kill between the decision and what follows it: it is found again, and nothing is decided twice."""
     assert night.decided(tonight) is None
@@ -175,11 +127,21 @@ def test_what_is_no_better_leaves_the_counter_in_use(tonight: Night, go: Verdict
     """The same counter once more is not better than itself."""
     night.deploy(tonight, go, FACTS, tonight.paths.candidate)
     used = tonight.registry.current()
+    with tonight.raw.accepted.open("a") as manifest:  # another night's pictures
+        manifest.write("\n")
     again = night.gate(tonight, tonight.paths.candidate)
     entry = night.deploy(tonight, again, FACTS, tonight.paths.candidate)
     assert (entry.action, entry.decision["outcome"]) == ("record", "NO-GO")
     assert "mae:better" in entry.decision["reason"]
+    assert night.deploy(tonight, again, FACTS, tonight.paths.candidate) == entry, "tried again after it was done"
     assert tonight.registry.current() == used
+
+
+def test_a_night_with_nothing_new_is_recorded_once(tonight: Night) -> None:
+    for facts in (FACTS, FACTS, {"prefect": FACTS["prefect"] | {"run": "5678"}}, FACTS):
+        assert night.record_nothing_new(tonight, Ingested(), facts) == "0 objects wait"
+    assert [entry.decision["prefect"]["run"] for entry in tonight.registry.history()] == ["1234", "5678"]
+    assert "Nights with nothing new: 2." in tonight.layout.preview.history.read_text()
 
 
 def test_a_candidate_that_was_compared_with_another_counter_is_not_deployed(tonight: Night, go: Verdict) -> None:
@@ -196,9 +158,9 @@ def test_weights_that_are_not_a_number_are_no_candidate(tonight: Night) -> None:
     file = changed(tonight.paths.candidate, lambda each: each * np.nan)
     verdict = night.gate(tonight, file)
     assert verdict.outcome == "NO-GO"
-    assert night.deploy(tonight, verdict, FACTS, file).action == "record"
     with pytest.raises(UserError, match="NaN or infinite"):
         night.deploy(tonight, replace(verdict, outcome="GO"), FACTS, file)
+    assert night.deploy(tonight, verdict, FACTS, file).action == "record"
     assert tonight.registry.current() is None
 
 

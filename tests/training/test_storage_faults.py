@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -77,19 +75,10 @@ def test_a_storage_in_trouble_for_a_moment_is_asked_again(refusing: Proxy, s3, f
     assert found == {"state": {"epoch": 1}}
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of its own, of 64 KiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("needs the right to mount a small disk")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def test_a_disk_that_is_full_is_said_and_the_checkpoint_before_is_taken(small_disk: Path) -> None:
+def test_a_disk_that_is_full_is_said_and_the_checkpoint_before_is_taken(
+    mount_disk: Callable[[int], Path],
+) -> None:
+    small_disk = mount_disk(64)
     before, after = small_disk / "checkpoint_1", small_disk / "checkpoint_2"
     for folder in (before, after):
         folder.mkdir()
