@@ -89,7 +89,7 @@ class JointModel(nn.Module):
         return mask_people(self.loss.people(outputs), self._regions(crops))
 
     def clear_map_cache(self) -> None:
-        """Forget the cached maps, because the density map is about to change."""
+        """Forget the cached maps, because the density map is about to change, or what it reads has changed."""
         self._map_cache.clear()
 
     def predict(self, images: Tensor) -> Tensor:

@@ -29,7 +29,13 @@ from torch import Tensor, distributed
 from components.config.resolve import Plan, read_plan
 from components.errors import UserError
 from components.training.assemble import TrainingData, assemble, load_start, samples
-from components.training.checkpoints import checkpoint_names, newest_state, open_filesystem, write_state
+from components.training.checkpoints import (
+    checkpoint_names,
+    checkpoint_seconds,
+    newest_state,
+    open_filesystem,
+    write_state,
+)
 from components.training.epoch import Communicator, Record
 from components.training.fit import DivergedError, State, fit
 from components.training.node_data import enter, open_shared, share
@@ -103,7 +109,7 @@ def train(
         _drop_unreadable_snapshot(filesystem, f"{root}/{name}")
         newest_state(filesystem, f"{root}/{name}")  # for its warnings: those of the workers do not come here
         shared = share(data, filesystem, root)
-    hang, saved = hang_seconds(), None
+    hang, interval, saved = hang_seconds(), checkpoint_seconds(), None
     with cluster(), explaining(storage):
         scaling = _scaling(plan.training.workers)
         while saved is None or "part" in saved["state"]:
@@ -117,6 +123,7 @@ def train(
                         "storage": (filesystem, f"{root}/{name}"),
                         "queue": queue,
                         "hang": hang,
+                        "interval": interval,
                     },
                     scaling_config=scaling,
                     run_config=RunConfig(
@@ -199,7 +206,10 @@ def train_loop_per_worker(config: dict[str, Any]) -> None:
     if communicator.rank == 0 and saved["state"]:
         queue.put((saved["state"]["epoch"], saved["state"]["history"]))
 
-    def save(state: State, record: Record | None = None) -> None:
+    last_save = time.monotonic()
+
+    def save(record: Record | None, state: State) -> None:
+        nonlocal last_save
         with tempfile.TemporaryDirectory() as folder:
             checkpoint = None
             if communicator.rank == 0:
@@ -208,6 +218,7 @@ def train_loop_per_worker(config: dict[str, Any]) -> None:
                 if record is not None:
                     queue.put((record["epoch"], record))
             ray.train.report({"epoch": state["epoch"]}, checkpoint=checkpoint)
+        last_save = time.monotonic()
 
     watchdog = Watchdog(config["hang"], lambda stacks: queue.put((communicator.rank, stacks)))
     last_report = time.monotonic()
@@ -223,19 +234,18 @@ def train_loop_per_worker(config: dict[str, Any]) -> None:
     model.to(get_device())
     try:
         with watchdog:
-            state = fit(
+            fit(
                 model,
                 training,
                 validation,
                 plan.training,
-                report=lambda record, state: save(state, record),
+                report=save,
                 state=saved["state"],
                 communicator=communicator,
                 on_progress=on_progress,
                 stop_requested=_node_is_drained,
+                part_is_due=lambda: time.monotonic() - last_save > config["interval"],
             )
-            if "part" in state:
-                save(state)
     except DivergedError as mistake:  # on every worker, and after every restart again: reported, not retried
         mistakes = communicator.all_gather([(str(mistake), mistake.batch)])
         if communicator.rank == 0:

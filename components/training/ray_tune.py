@@ -128,7 +128,8 @@ def run_trial(values: dict[str, Any], *, plan: dict[str, Any], options: Search, 
     if saved is None:
         load_start(model)
 
-    def report(record: Record, state: State) -> None:
+    def report(record: Record | None, state: State) -> None:
+        assert record is not None, "nothing asks for states within an epoch"
         history = [(each["epoch"], each["val_mae"]) for each in state["history"]]
         best = {BEST: min(val_mae for _, val_mae in history)}
         with tempfile.TemporaryDirectory() as folder:
