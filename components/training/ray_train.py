@@ -28,6 +28,7 @@ from torch import Tensor, distributed
 
 from components.config.resolve import Plan, read_plan
 from components.errors import UserError
+from components.runs.provenance import check_code, code_sha256
 from components.training.assemble import TrainingData, assemble, load_start, samples
 from components.training.checkpoints import (
     checkpoint_names,
@@ -101,7 +102,7 @@ def train(
     done so far, and the record of each epoch that ends; `on_resume` gets the records of the epochs after which training
     goes on, each time that a worker takes it up again. Raises UserError for what a user can mend, if possible before
     Ray is asked, and ray.train.TrainingFailedError after three lost workers."""
-    model = assemble(plan, seed)
+    code, model = code_sha256("train", plan), assemble(plan, seed)
     load_start(model)
     samples(plan, seed, data, model.stride)
     filesystem, root = open_filesystem(storage)
@@ -118,6 +119,7 @@ def train(
                     train_loop_per_worker,
                     train_loop_config={
                         "plan": plan.plain(),
+                        "code": code,
                         "seed": seed,
                         "data": shared,
                         "storage": (filesystem, f"{root}/{name}"),
@@ -197,6 +199,7 @@ def train_loop_per_worker(config: dict[str, Any]) -> None:
     """What each worker does."""
     enter(config["data"])
     plan, seed, queue = read_plan(config["plan"], "plan"), config["seed"], config["queue"]
+    check_code("train", plan, config["code"])
     torch.set_num_threads(max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1))))
     model = assemble(plan, seed)
     saved = newest_state(*config["storage"])

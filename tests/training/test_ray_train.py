@@ -100,11 +100,11 @@ def test_a_run_goes_on_from_within_an_epoch_after_its_worker_was_killed_and_ends
             return
         epochs.append(record["epoch"])
         if not killed:
-            while progress_saved(tmp_path)[1] < 3:
+            while (saved := progress_saved(tmp_path)) < (1, 3) or saved[1] < 3:
                 time.sleep(0.01)
             for process in workers():
                 process.kill()
-            killed.append(progress_saved(tmp_path))
+            killed.append(saved)
 
     state = trained(plan, made, tmp_path, kill_once, lambda history: resumed.append(progress_saved(tmp_path)))
     assert resumed[0] >= killed[0] >= (1, 3)
