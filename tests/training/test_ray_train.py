@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -177,11 +178,23 @@ def test_a_run_goes_on_after_its_driver_was_ended(made, tmp_path) -> None:
 
 @pytest.mark.usefixtures("ray_cluster")
 @pytest.mark.skipif(CPUS < 2, reason="two workers need two CPUs")
-def test_two_workers_train_as_one_does_and_count_every_validation_image_once(made, tmp_path, monkeypatch) -> None:
-    monkeypatch.setenv("DOTFIELD_CHECKPOINT_SECONDS", "0.001")  # after every step, as worker 0 says
+def test_two_workers_train_as_one_does_although_one_hangs_and_count_every_validation_image_once(
+    made, tmp_path, monkeypatch, caplog
+) -> None:
+    """A checkpoint is written after every step, as worker 0 says. One of them is stopped after the first: the other
+    one waits for it, which is what its stacks say, and both are started again."""
+    monkeypatch.setenv("DOTFIELD_CHECKPOINT_SECONDS", "0.001")
+    monkeypatch.setenv("DOTFIELD_HANG_SECONDS", "10")
+    monkeypatch.chdir(tmp_path)
+    threading.Thread(target=stop_a_worker, args=(tmp_path,), daemon=True).start()
     one = plain(crowds.plan(GENERATED, epochs=2, batch_size=4), made)
     plan = crowds.plan(GENERATED, epochs=2, batch_size=4, workers=2)
     two = trained(plan, made, tmp_path)
+    [stacks] = tmp_path.glob(".dotfield/hung/run-*.txt")
+    assert "in train_loop_per_worker" in stacks.read_text()
+    assert (
+        f"did nothing for too long and is started again; where it hung: {stacks.relative_to(tmp_path)}" in caplog.text
+    )
     losses = [[record["loss"] for record in state["history"]] for state in (one, two)]
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)
     model = assemble(plan, 0)
@@ -190,6 +203,13 @@ def test_two_workers_train_as_one_does_and_count_every_validation_image_once(mad
     scores = score(model.predict_image, validation.scored(range(3)), 4)
     expected = np.mean([abs(each.truth - each.prediction) for each in scores])
     assert two["history"][-1]["val_mae"] == pytest.approx(expected, rel=1e-4)
+
+
+def stop_a_worker(storage: Path) -> None:
+    """Stop a worker of two, as a machine that is frozen, when they have saved their first step."""
+    while progress_saved(storage) < (0, 1):
+        time.sleep(0.01)
+    workers()[0].suspend()
 
 
 @pytest.mark.usefixtures("ray_cluster")
