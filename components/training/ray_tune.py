@@ -85,6 +85,8 @@ def run_search(
     if all(math.isnan(trial.val_mae) for trial in trials):
         error = str(results[0].error or (results[0].metrics or {}).get("error")).strip().splitlines()[-1]
         raise UserError(f"every trial of {title} failed, one of them with: {error}")
+    if any(math.isnan(trial.val_mae) for trial in trials):
+        check_code("search", plan, code)
     return trials
 
 
@@ -106,6 +108,7 @@ def _tuner(trainable: Any, options: Search, storage: str, name: str, title: str)
                 time_attr="epoch", max_t=options.epochs, grace_period=options.grace_epochs, reduction_factor=2
             ),
             max_concurrent_trials=options.concurrent,
+            reuse_actors=True,  # a new one for each trial would take longer than a short trial
         ),
         run_config=tune.RunConfig(
             name=name,
