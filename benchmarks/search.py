@@ -5,7 +5,7 @@
 Trials are as short as they can be: one epoch of one step on an image of 48 x 64 px. A trial's own time is what Ray
 reports of it: from when its worker takes it up to its last report. The ideal search takes the sum of these over the
 slots. The driver is killed when all trials but the last few have ended; then the same search is started again, and
-timed from the start of its process until the first of the trials that were left has ended."""
+timed from the start of its process until a trial ends: one that was left, or whose end Ray had not yet saved."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def measure(trials: int, slots: int) -> int:
         begun = time.monotonic()
         ready, *ended = run(folder, trials, slots, trials - LEFT)
         again = time.monotonic()
-        (_, ready_again), (_, goes_on), *_ = run(folder, trials, slots, trials)
+        (_, ready_again), (_, goes_on), *_ = run(folder, trials, slots)
         seconds = json.loads((folder / "seconds.json").read_text())
     numbers = [number for number, _ in ended]
     took, own = ended[-1][1] - ready[1], sum(seconds[number] for number in numbers)
@@ -79,14 +79,14 @@ def measure(trials: int, slots: int) -> int:
     print(f"a trial         {own / len(numbers):7.2f} s of its own, the mean of {len(numbers)}")
     print(f"search          {took:7.1f} s on {slots} slots: {overhead:.2f} times the ideal; wanted: {OVERHEAD}")
     print(
-        f"restored        {goes_on - again:7.1f} s until the first of {LEFT} trials ended, of which Ray took "
+        f"restored        {goes_on - again:7.1f} s until a trial ended, of which Ray took "
         f"{ready_again - again:.1f} s to start; wanted: {RESTORED:.0f} s"
     )
     return int(overhead > OVERHEAD or goes_on - again > RESTORED)
 
 
-def run(folder: Path, trials: int, slots: int, until: int) -> list[tuple[str, float]]:
-    """Start the process of a search, and kill it when so many trials have ended, unless it ends before; what it said
+def run(folder: Path, trials: int, slots: int, until: int | None = None) -> list[tuple[str, float]]:
+    """Start the process of a search, and kill it when `until` trials have ended, if that is given; what it said
     and when: that it was ready, and the number of each trial that ended."""
     command = [sys.executable, "-m", "benchmarks.search", "--drive", str(folder)]
     arguments = ["--trials", str(trials), "--slots", str(slots)]
