@@ -44,11 +44,23 @@ def fingerprint(stage: str, plan: Plan, values: Any, data: str) -> str:
         values,
         data,
         hash_files(_named_files(plan)),
-        hash_files(code_files(stage, plan.kinds())),
+        code_sha256(stage, plan),
         library_versions(),
         in_bf16("auto", _device()),
     )
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def code_sha256(stage: str, plan: Plan) -> str:
+    """The hash of the code that the results of a stage depend on, as it is now."""
+    return hash_files(code_files(stage, plan.kinds()))
+
+
+def check_code(stage: str, plan: Plan, sha256: str) -> None:
+    """Raises UserError where the code is not that with which the stage began: a worker that is started again reads it
+    anew, and would go on from the old state with it."""
+    if code_sha256(stage, plan) != sha256:
+        raise UserError(f"{plan.experiment}: its code was changed while it ran; give the same command again")
 
 
 def provenance(plan: Plan, started_from: str, data: str, prepared: Prepared, run: str) -> dict[str, Any]:
@@ -59,7 +71,7 @@ def provenance(plan: Plan, started_from: str, data: str, prepared: Prepared, run
         "precision": precision(plan),
         "git_commit": _git("rev-parse", "HEAD"),
         "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
-        "code_sha256": hash_files(code_files("train", plan.kinds())),
+        "code_sha256": code_sha256("train", plan),
         "data_sha256": data,
         "manifest_sha256": hash_files([PreparedPaths(prepared.folder).manifest]),
         "split": prepared.preprocessing.split,

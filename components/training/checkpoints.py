@@ -15,9 +15,12 @@ import torch
 from pyarrow import fs
 
 from components.errors import UserError
+from components.workspace.environment import positive_number
 
 STATE, CHECKSUM = "state.pt", "state.sha256"
 PREFIX = "checkpoint_"  # of the folders' names, which Ray chooses: their order is that of their age
+INTERVAL = "DOTFIELD_CHECKPOINT_SECONDS"
+DEFAULT_INTERVAL = 600.0  # seconds: of a checkpoint that takes seconds, what is repeated after a failure costs more
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +34,13 @@ def open_filesystem(storage: str) -> tuple[fs.FileSystem, str]:
     except pa.ArrowInvalid as error:
         raise UserError(f"DOTFIELD_STORAGE: {error}; give a folder, or an address such as s3://bucket/path") from None
     return filesystem, str(path)
+
+
+def checkpoint_seconds() -> float:
+    """After how long without a checkpoint one is written within an epoch, by the environment.
+
+    Raises UserError for what is not a number above 0."""
+    return positive_number(INTERVAL, DEFAULT_INTERVAL, "seconds")
 
 
 class DamagedError(Exception):

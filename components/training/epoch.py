@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import TypeVar
 
@@ -36,17 +36,13 @@ class Totals:
     skipped: int = 0  # steps that were not finite
     images_skipped: int = 0
     in_a_row: int = 0  # of the skipped steps, those since the last one that was made
-    losses: tuple[float, float] = (0.0, 0.0)  # counting and refinement, summed over images and workers
+    losses: list[float] = field(default_factory=lambda: [0.0, 0.0])  # counting, refinement: summed over all images
     seconds: float = 0.0
     waited: float = 0.0  # seconds for data
 
 
 class StoppedError(Exception):
     """The epoch was to stop after a step. It is raised on every worker after the same one."""
-
-    def __init__(self, totals: Totals) -> None:
-        super().__init__()
-        self.totals = totals
 
 
 class NotFiniteError(Exception):
@@ -85,12 +81,15 @@ def train_epoch(
     *,
     totals: Totals | None = None,
     stop_requested: Callable[[], bool] = lambda: False,
+    part_is_due: Callable[[], bool] = lambda: False,
+    on_part: Callable[[Totals], None] = lambda totals: None,
 ) -> Record:
-    """One pass over the training images, from where `totals` says that it was stopped. Losses are means over images of
+    """One pass over the training images, from where `totals` says that it was left. Losses are means over images of
     sums over cells, as in equations (3) and (7); "waiting" is the share of the time that was spent waiting for data.
 
-    Raises StoppedError after a step in which `stop_requested` of any worker was true."""
-    totals = replace(totals) if totals else Totals()
+    After a step that is not the last, `on_part` is called on every worker if `part_is_due` of worker 0 was true, or
+    `stop_requested` of any worker; after the latter this raises StoppedError."""
+    totals = totals or Totals()
     learn_maps = model.learns_maps and epoch % model.density_map.params.update_every == 0
     active = [optimisers["counter"], optimisers["density_map"]] if learn_maps else [optimisers["counter"]]
     if learn_maps:
@@ -100,7 +99,7 @@ def train_epoch(
     first_outer = ceil(totals.steps / every) if every else 0
     outer = training.batches(epoch, options.batch_size, **share, stream=OUTER, first=first_outer)
     batches = prefetch(training.batches(epoch, options.batch_size, **share, first=totals.steps))
-    sums = torch.tensor(totals.losses if communicator.rank == 0 else (0.0, 0.0))
+    sums, seconds_before = torch.tensor(totals.losses), totals.seconds
     started = requested = time.perf_counter()
     model.train()
     for batch, images in batches:
@@ -116,19 +115,18 @@ def train_epoch(
                 average.update_parameters(model.counter)
         else:
             totals.skipped, totals.images_skipped = totals.skipped + 1, totals.images_skipped + images
-        totals.steps, totals.images = totals.steps + 1, totals.images + images
+        totals.steps, totals.images, totals.losses = totals.steps + 1, totals.images + images, sums.tolist()
+        totals.seconds = seconds_before + time.perf_counter() - started
         if totals.in_a_row > options.max_skipped or totals.images_skipped == len(training):
             raise NotFiniteError(batch, totals.skipped)
         on_progress(epoch - 1 + totals.images / len(training))
-        stop = torch.tensor([float(stop_requested())])
-        communicator.all_reduce_([stop])
-        if stop:
-            break
+        stop, save = _agree(communicator, stop_requested(), communicator.rank == 0 and part_is_due())
+        if totals.images < len(training):
+            if stop or save:
+                on_part(totals)
+            if stop:
+                raise StoppedError
         requested = time.perf_counter()
-    communicator.all_reduce_([sums])
-    totals.losses, totals.seconds = tuple(sums.tolist()), totals.seconds + time.perf_counter() - started
-    if totals.images < len(training):
-        raise StoppedError(totals)
     counting, refinement = (sums / max(totals.images - totals.images_skipped, 1)).tolist()
     return {
         "epoch": epoch,
@@ -141,6 +139,13 @@ def train_epoch(
     }
 
 
+def _agree(communicator: Communicator, *answers: bool) -> list[bool]:
+    """For each question, whether any worker says yes."""
+    votes = torch.tensor([float(each) for each in answers])
+    communicator.all_reduce_([votes])
+    return [bool(each) for each in votes]
+
+
 def train_step(
     model: JointModel,
     optimisers: list[torch.optim.Optimizer],
@@ -150,7 +155,7 @@ def train_step(
     communicator: Communicator,
     outer: tuple[Batch | None, int] | None = None,
 ) -> Tensor | None:
-    """One update from this worker's share of a batch of `images`; returns the summed losses of its share, (2,).
+    """One update from this worker's share of a batch of `images`; returns the losses, summed over the batch, (2,).
 
     Where a loss or a gradient of any worker is not finite none of them makes the step: None. With an `outer` batch, of
     which this is the worker's share too, the density map follows `bilevel` instead of these losses."""
@@ -175,7 +180,7 @@ def train_step(
         return None
     for optimiser in optimisers:
         optimiser.step()
-    return sums
+    return total
 
 
 def sum_gradients(optimisers: list[torch.optim.Optimizer], communicator: Communicator, *others: Tensor) -> None:

@@ -1,7 +1,8 @@
 """The training loop: algorithms 1 and 2 of the paper, one backward pass and two optimisers.
 
 It uses neither Ray nor files. After every epoch it calls `report(record, state)`, with what was measured and all that
-is needed to resume. A resumed training ends bit for bit as an uninterrupted one (CPU, same number of threads)."""
+is needed to resume; within an epoch, `report(None, state)` where its caller wants to save one. A resumed training ends
+bit for bit as an uninterrupted one (CPU, same number of threads)."""
 
 from __future__ import annotations
 
@@ -33,7 +34,7 @@ from components.training.samples import WARM_UP, Samples
 EXAMPLES = 8  # validation images whose learned maps are checked by the alarms
 
 State = dict[str, Any]  # tensors, numbers, strings, and dicts and lists of them: torch.load(weights_only=True) reads it
-Report = Callable[[Record, State], None]
+Report = Callable[[Record | None, State], None]
 
 
 class DivergedError(UserError):
@@ -57,14 +58,16 @@ def fit(
     communicator: Communicator | None = None,
     on_progress: Callable[[float], None] = lambda epochs: None,
     stop_requested: Callable[[], bool] = lambda: False,
+    part_is_due: Callable[[], bool] = lambda: False,
 ) -> State:
     """Train, and return the last state; its "best" is the model with the smallest MAE on the validation split.
 
     With no epochs that is the model as it was given, measured on the validation split as epoch 0.
 
     `state`: one that an earlier call reported or returned; training continues from it. `on_progress` is called with the
-    epochs done so far, at each step and before each validation image. Where `stop_requested` becomes true on any
-    worker, all stop after the step, and the state that is returned has a "part": how far its epoch had come.
+    epochs done so far, at each step and before each validation image. Where `part_is_due` is true on worker 0 after a
+    step, all report the state of the last epoch with a "part": how far the next one has come. Where `stop_requested`
+    is true on any worker, they report that and stop: it is what is returned.
 
     After more than `max_skipped` steps in a row whose losses or gradients are not finite, training goes back to the
     state from which this epoch was begun, once, at half the learning rates. Raises DivergedError where that happens a
@@ -79,7 +82,14 @@ def fit(
         communicator.broadcast_([*model.parameters()])
         state = {"epoch": 0, "history": [], "best": None, **_copies(model, optimisers, average)}
     else:
-        _restore(state, model, optimisers, average)
+        _restore(state.get("part", state), model, optimisers, average)
+
+    def save_part(totals: Totals) -> None:
+        nonlocal state
+        assert state is not None
+        state = state | {"part": {"totals": asdict(totals), **_copies(model, optimisers, average)}}
+        report(None, state)
+
     if options.epochs == 0 and not state["history"]:
         started = time.perf_counter()
         record = {"epoch": 0, **_validate(averaged, validation, communicator, on_progress)}
@@ -99,14 +109,16 @@ def fit(
                 communicator,
                 on_progress,
                 average,
-                totals=Totals(**state.get("part", {})),
+                totals=Totals(**state["part"]["totals"]) if "part" in state else None,
                 stop_requested=stop_requested,
+                part_is_due=part_is_due,
+                on_part=save_part,
             )
         except NotFiniteError as error:
             state = _roll_back(state, error, model, optimisers, average)
             continue
-        except StoppedError as stopped:
-            return state | _copies(model, optimisers, average) | {"part": asdict(stopped.totals)}
+        except StoppedError:
+            return state
         if epoch % options.validate_every == 0 or epoch == options.epochs:
             record |= _validate(averaged, validation, communicator, on_progress, epoch)
         record |= {"learning_rate_factor": 0.5} if state.get("halved") else {}
@@ -187,7 +199,8 @@ def _roll_back(
     for optimiser in optimisers.values():
         for group in optimiser.param_groups:
             group["initial_lr"] /= 2
-    return state | _copies(model, optimisers, average) | {"halved": True}
+    whole = {name: value for name, value in state.items() if name != "part"}
+    return whole | _copies(model, optimisers, average) | {"halved": True}
 
 
 def _restore(state: State, model: nn.Module, optimisers: Optimisers, average: AveragedModel | None) -> None:

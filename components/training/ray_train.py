@@ -28,8 +28,15 @@ from torch import Tensor, distributed
 
 from components.config.resolve import Plan, read_plan
 from components.errors import UserError
+from components.runs.provenance import check_code, code_sha256
 from components.training.assemble import TrainingData, assemble, load_start, samples
-from components.training.checkpoints import checkpoint_names, newest_state, open_filesystem, write_state
+from components.training.checkpoints import (
+    checkpoint_names,
+    checkpoint_seconds,
+    newest_state,
+    open_filesystem,
+    write_state,
+)
 from components.training.epoch import Communicator, Record
 from components.training.fit import DivergedError, State, fit
 from components.training.node_data import enter, open_shared, share
@@ -95,7 +102,7 @@ def train(
     done so far, and the record of each epoch that ends; `on_resume` gets the records of the epochs after which training
     goes on, each time that a worker takes it up again. Raises UserError for what a user can mend, if possible before
     Ray is asked, and ray.train.TrainingFailedError after three lost workers."""
-    model = assemble(plan, seed)
+    code, model = code_sha256("train", plan), assemble(plan, seed)
     load_start(model)
     samples(plan, seed, data, model.stride)
     filesystem, root = open_filesystem(storage)
@@ -103,7 +110,7 @@ def train(
         _drop_unreadable_snapshot(filesystem, f"{root}/{name}")
         newest_state(filesystem, f"{root}/{name}")  # for its warnings: those of the workers do not come here
         shared = share(data, filesystem, root)
-    hang, saved = hang_seconds(), None
+    hang, interval, saved = hang_seconds(), checkpoint_seconds(), None
     with cluster(), explaining(storage):
         scaling = _scaling(plan.training.workers)
         while saved is None or "part" in saved["state"]:
@@ -112,11 +119,13 @@ def train(
                     train_loop_per_worker,
                     train_loop_config={
                         "plan": plan.plain(),
+                        "code": code,
                         "seed": seed,
                         "data": shared,
                         "storage": (filesystem, f"{root}/{name}"),
                         "queue": queue,
                         "hang": hang,
+                        "interval": interval,
                     },
                     scaling_config=scaling,
                     run_config=RunConfig(
@@ -190,6 +199,7 @@ def train_loop_per_worker(config: dict[str, Any]) -> None:
     """What each worker does."""
     enter(config["data"])
     plan, seed, queue = read_plan(config["plan"], "plan"), config["seed"], config["queue"]
+    check_code("train", plan, config["code"])
     torch.set_num_threads(max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1))))
     model = assemble(plan, seed)
     saved = newest_state(*config["storage"])
@@ -199,7 +209,10 @@ def train_loop_per_worker(config: dict[str, Any]) -> None:
     if communicator.rank == 0 and saved["state"]:
         queue.put((saved["state"]["epoch"], saved["state"]["history"]))
 
-    def save(state: State, record: Record | None = None) -> None:
+    last_save = time.monotonic()
+
+    def save(record: Record | None, state: State) -> None:
+        nonlocal last_save
         with tempfile.TemporaryDirectory() as folder:
             checkpoint = None
             if communicator.rank == 0:
@@ -208,6 +221,7 @@ def train_loop_per_worker(config: dict[str, Any]) -> None:
                 if record is not None:
                     queue.put((record["epoch"], record))
             ray.train.report({"epoch": state["epoch"]}, checkpoint=checkpoint)
+        last_save = time.monotonic()
 
     watchdog = Watchdog(config["hang"], lambda stacks: queue.put((communicator.rank, stacks)))
     last_report = time.monotonic()
@@ -223,19 +237,18 @@ def train_loop_per_worker(config: dict[str, Any]) -> None:
     model.to(get_device())
     try:
         with watchdog:
-            state = fit(
+            fit(
                 model,
                 training,
                 validation,
                 plan.training,
-                report=lambda record, state: save(state, record),
+                report=save,
                 state=saved["state"],
                 communicator=communicator,
                 on_progress=on_progress,
                 stop_requested=_node_is_drained,
+                part_is_due=lambda: time.monotonic() - last_save > config["interval"],
             )
-            if "part" in state:
-                save(state)
     except DivergedError as mistake:  # on every worker, and after every restart again: reported, not retried
         mistakes = communicator.all_gather([(str(mistake), mistake.batch)])
         if communicator.rank == 0:

@@ -30,6 +30,7 @@ from ray.tune.search.optuna import OptunaSearch
 from components.config.resolve import Plan, read_plan
 from components.config.search import Dimension, Search
 from components.errors import UserError
+from components.runs.provenance import check_code, code_sha256
 from components.training.assemble import TrainingData, assemble, load_start, samples
 from components.training.checkpoints import newest_state, open_filesystem, write_state
 from components.training.epoch import Record
@@ -70,13 +71,14 @@ def run_search(
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ray's returns what there is, as if it were finished
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     samples(plan, options.seed, data, assemble(plan, options.seed).stride)
+    code = code_sha256("search", plan)
     with explaining(storage):
         shared = share(data, *open_filesystem(storage))
     with cluster(), explaining(storage):
         cpus = share_of_cpus(options.concurrent, "searches: concurrent")
         gpus = min(1.0, ray.cluster_resources().get("GPU", 0) / options.concurrent)
         trainable = tune.with_resources(
-            tune.with_parameters(run_trial, plan=plan.plain(), options=options, data=shared),
+            tune.with_parameters(run_trial, plan=plan.plain(), options=options, data=shared, code=code),
             {"cpu": cpus, "gpu": gpus},
         )
         with warnings.catch_warnings(action="ignore"):
@@ -85,6 +87,8 @@ def run_search(
     if all(math.isnan(trial.val_mae) for trial in trials):
         error = str(results[0].error or (results[0].metrics or {}).get("error")).strip().splitlines()[-1]
         raise UserError(f"every trial of {title} failed, one of them with: {error}")
+    if any(math.isnan(trial.val_mae) for trial in trials):
+        check_code("search", plan, code)
     return trials
 
 
@@ -106,6 +110,7 @@ def _tuner(trainable: Any, options: Search, storage: str, name: str, title: str)
                 time_attr="epoch", max_t=options.epochs, grace_period=options.grace_epochs, reduction_factor=2
             ),
             max_concurrent_trials=options.concurrent,
+            reuse_actors=True,  # a new one for each trial would take longer than a short trial
         ),
         run_config=tune.RunConfig(
             name=name,
@@ -118,10 +123,11 @@ def _tuner(trainable: Any, options: Search, storage: str, name: str, title: str)
     )
 
 
-def run_trial(values: dict[str, Any], *, plan: dict[str, Any], options: Search, data: SharedData) -> None:
+def run_trial(values: dict[str, Any], *, plan: dict[str, Any], options: Search, data: SharedData, code: str) -> None:
     """What one trial does: the experiment with its own values, reported epoch by epoch."""
     enter(data)
     epochs = {"training.epochs": options.epochs, "training.validate_every": 1}
+    check_code("search", read_plan(plan, "plan"), code)
     mine = read_plan(plan, "plan").with_values(values | epochs, "searches")
     torch.set_num_threads(max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1))))
     model = assemble(mine, options.seed)
@@ -129,7 +135,8 @@ def run_trial(values: dict[str, Any], *, plan: dict[str, Any], options: Search, 
     if saved is None:
         load_start(model)
 
-    def report(record: Record, state: State) -> None:
+    def report(record: Record | None, state: State) -> None:
+        assert record is not None, "nothing asks for states within an epoch"
         history = [(each["epoch"], each["val_mae"]) for each in state["history"]]
         best = {BEST: min(val_mae for _, val_mae in history)}
         with tempfile.TemporaryDirectory() as folder:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import faulthandler
-import math
 import os
 import sys
 import tempfile
@@ -12,7 +11,7 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
-from components.errors import UserError
+from components.workspace.environment import positive_number
 
 LIMIT = "DOTFIELD_HANG_SECONDS"
 DEFAULT_LIMIT = 1800.0  # seconds: longer than any step, or count of one image, that is still worth waiting for
@@ -20,14 +19,7 @@ DEFAULT_LIMIT = 1800.0  # seconds: longer than any step, or count of one image, 
 
 def hang_seconds() -> float:
     """How long a worker may do nothing, by the environment. Raises UserError for what is not a number above 0."""
-    text = os.environ.get(LIMIT, str(DEFAULT_LIMIT))
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise UserError(f"{LIMIT}={text}: must be a number of seconds above 0")
-    return seconds
+    return positive_number(LIMIT, DEFAULT_LIMIT, "seconds")
 
 
 class Watchdog:

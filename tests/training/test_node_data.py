@@ -18,6 +18,7 @@ import torch
 from pyarrow import fs
 
 from components.errors import UserError
+from components.training import node_data
 from components.training.assemble import TrainingData, open_data
 from components.training.checkpoints import open_filesystem
 from components.training.node_data import open_shared, share
@@ -67,6 +68,30 @@ def test_data_that_were_damaged_or_lost_are_refused(made, node, tmp_path) -> Non
     with pytest.raises(UserError, match="DOTFIELD_STORAGE must be a folder or address that all nodes reach"):
         open_shared(shared)
     assert not (node / shared.sha256).exists()
+
+
+def test_a_node_removes_what_was_not_used_for_longest_and_nothing_that_is_in_use(node, tmp_path, monkeypatch) -> None:
+    """With room for two and a half of four data sets. A worker that ended uses nothing any more."""
+    made = [open_data(*crowds.write(tmp_path / str(seed), [(48, 64)], ["train"], seed, people=9)) for seed in range(4)]
+    shared = [share(each, *open_filesystem(str(tmp_path / "storage"))) for each in made]
+
+    def cached() -> list[int]:
+        return [number for number, each in enumerate(shared) if (node / each.sha256).exists()]
+
+    for number in (0, 1):
+        open_shared(shared[number])
+    size = sum(file.stat().st_size for file in node.rglob("*"))
+    monkeypatch.setenv("DOTFIELD_CACHE_GIB", str(1.25 * size / 2**30))
+    open_shared(shared[2])
+    assert cached() == [0, 1, 2], "all are in use"
+    node_data._mark_used.cache_clear()
+    open_shared(shared[0])
+    open_shared(shared[3])
+    assert cached() == [0, 3]
+    (node / shared[0].sha256).with_suffix(".unfinished").mkdir()  # of a worker that was killed
+    node_data._mark_used.cache_clear()
+    assert len(open_shared(shared[2]).prepared.rows) == 1
+    assert cached() == [2, 3]
 
 
 def test_without_a_cluster_nothing_is_copied(made, tmp_path, monkeypatch) -> None:

@@ -80,7 +80,7 @@ def test_a_training_goes_on_after_its_node_was_drained_and_after_the_next_was_ki
     def resume(history: list) -> None:
         found = newest_state(*open_filesystem(str(tmp_path / "storage/run")))
         resumed.append(len(history))
-        parts.append(found and found["state"].get("part", {}).get("steps"))
+        parts.append(found and "part" in found["state"])
 
     try:
         for _ in range(3):

@@ -13,23 +13,13 @@ from components.training.epoch import Communicator, train_step
 from components.training.fit import DivergedError, fit
 from components.training.optimisers import build_optimisers
 from tests import crowds
-from tests.training.trainings import same, trained
+from tests.training.trainings import same, spoil, trained
 
 
 def test_divergence_is_told_in_one_line(made) -> None:
     plan = crowds.plan(epochs=3).with_values({"counter.optimiser": {"kind": "sgd", "lr": 1e6}}, "test")
     with pytest.raises(ValueError, match=r"diverged.*counter\.optimiser\.lr"):
         trained(made, plan)
-
-
-def spoil(model, calls: set[int] | range) -> None:
-    """Make the counter's predictions NaN in these calls of the training, counted from 0."""
-    made = iter(range(10**6))
-
-    def hook(module, inputs, outputs):
-        return outputs * float("nan") if torch.is_grad_enabled() and next(made) in calls else outputs
-
-    model.counter.register_forward_hook(hook)
 
 
 def stepped(made, plan, communicator: Communicator, spoilt: bool):

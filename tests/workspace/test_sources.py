@@ -41,6 +41,7 @@ CHANGES_NO_NUMBER = {
     "training.progress": "what is shown meanwhile, and what a record says of it",
     "training.watchdog": "ends a worker that hangs",
     "workspace.dvc_yaml": "writes dvc.yaml",
+    "workspace.environment": "how often and how long, by the environment",
     "workspace.layout": "where files lie",
     "workspace.lock": "where an interrupted run waits",
     "workspace.processes": "how a stage is called and ends",
