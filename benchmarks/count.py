@@ -2,7 +2,7 @@
 
     python -m benchmarks.count [--pictures 24] [--rounds 3] [--counter RUN] [--folder FOLDER]
 
-The pictures are made: JPEGs of 1024 x 768 px with noise in them, decoded anew each time; or they are the first of a
+The pictures are made: JPEGs of 1024 x 768 px with noise in them, decoded each time; or they are the first of a
 folder. The plain loop decodes one with Pillow, scales it as training did, and sums what the counter makes of it, with
 all processors at each operator. `dotfield count` counts in fp32, and once more with `--bf16`. They take turns, round by
 round; each counts with its fastest round, in seconds of wall time. Counts in fp32 must be equal to rounding; how far

@@ -185,7 +185,7 @@ def weights() -> Finding:
     except UserError as error:
         return Finding("weights", "error", str(error), "pip install -r requirements.lock")
     if not np.isfinite(count):
-        return Finding("weights", "error", f"the released counter counts {count}", "install dotfield anew")
+        return Finding("weights", "error", f"the released counter counts {count}", "install dotfield again")
     return Finding("weights", "ok", f"{start} is here, and the released counter counts")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class UserError(ValueError):
-    """Something that the user can mend: its text names the file or key, what is wrong and what to do.
+    """Something that the user can correct: its text names the file or key, what is wrong and what to do.
 
     It is printed as a line, without a traceback; so is, of all others, only what the machine refuses: a full disk or a
     missing permission (`components/workspace/processes.py`). A ValueError, since that is what pydantic's

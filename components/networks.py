@@ -25,7 +25,7 @@ def in_bf16(precision: Precision, device: torch.device) -> bool:
 
 def autocast(bf16: bool, device: torch.device) -> torch.autocast:
     """A context in which convolutions of float32 are computed in bfloat16, if `bf16`. Each call of a layer rounds the
-    weights anew, so that the gradients of many calls add up in float32."""
+    weights again, so that the gradients of many calls add up in float32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=bf16, cache_enabled=False)
 
 

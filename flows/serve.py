@@ -155,7 +155,7 @@ def pause_schedules(deployments: dict[str, Any]) -> tuple[dict[str, Any], dict[s
         mistake = _mistake_in(Path(settings)) if settings else ""
         if mistake:
             each["schedules"] = [schedule | {"active": False} for schedule in schedules]
-            paused[each["name"]] = f"{mistake}; mend this, then serve again"
+            paused[each["name"]] = f"{mistake}; fix this, then serve again"
         elif any(schedule.get("active") is False for schedule in schedules):
             paused[each["name"]] = f"{DEPLOYMENTS} says `active: false`"
     return changed, paused

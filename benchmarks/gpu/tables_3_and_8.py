@@ -78,7 +78,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 def run(counter: str, datasets: Sequence[str] | None, limit: int | None, epochs: int | None) -> Layout:
-    """Train, evaluate and publish all; returns the layout of the study. Raises UserError for what a user can mend."""
+    """Train, evaluate and publish all; returns the layout of the study. Raises UserError for what users can fix."""
     layout = write_study(_choice(counter), datasets, limit, epochs)
     study = load_study(layout.params)
     write_settings(study, layout)

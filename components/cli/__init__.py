@@ -29,7 +29,7 @@ Exit codes:
   0    done
   1    something is wrong: a stage failed, `doctor` or `data check --strict` found
        something, or there is a bug in dotfield (a traceback)
-  2    a mistake that you can mend, said in one line; nothing was done
+  2    a mistake that you can correct, said in one line; nothing was done
   3    a part was not done: `count` could not count some pictures
   130  Ctrl-C; the same command goes on from there
 """

@@ -15,7 +15,7 @@ from components.cli.output import json_option
 @json_option
 @click.option("--strict", is_flag=True, help="Exit with 1 if anything is wrong, also by a warning.")
 def doctor(as_json: bool, strict: bool) -> None:
-    """Check what dotfield needs on this machine, and say how to mend what is wrong. Exit code 1: an error.
+    """Check what dotfield needs on this machine, and say how to fix what is wrong. Exit code 1: an error.
 
     The JSON document is a list of id, state, what, remedy."""
     from components.doctor import examine

@@ -77,7 +77,7 @@ def by_scene(scores: Scores, times: int = REPLICATES) -> dict[str, Estimate]:
 
 
 def _scene_means(parts: list[np.ndarray], stream: np.random.Generator) -> list[float]:
-    """MAE of each scene, its errors (S, n), on seeds and images drawn anew."""
+    """MAE of each scene, its errors (S, n), on seeds and images drawn again."""
     seeds = stream.integers(len(parts[0]), size=len(parts[0]))
     return [float(part[seeds][:, stream.integers(part.shape[1], size=part.shape[1])].mean()) for part in parts]
 

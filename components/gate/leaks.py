@@ -28,7 +28,7 @@ def leaks(weights: Weights, measured: Measured, options: Leaks) -> Check:
         return missing("leaks", why, "critical" if options.required else "supporting")
     manifest = PreparedPaths(prepared.folder).manifest
     if weights.metadata.get("provenance", {}).get("manifest_sha256") not in (None, hash_files([manifest])):
-        why = f"{prepared.folder} was made anew since the candidate learned from it, so its training images are unknown"
+        why = f"{prepared.folder} was made again after the candidate learned from it: its training images are unknown"
         return missing("leaks", why, "critical" if options.required else "supporting")
     rows = [row for row in prepared.rows if row.split in SEEN]
     files = read_parquet(PreparedPaths(prepared.folder).manifest, SCHEMA).column("sha256").to_pylist()

@@ -1,6 +1,6 @@
 """Records that are only ever added, numbered from 1 without gaps, each an object of its own.
 
-Two who add at the same time want the same number, and one of them gets it: what the other wants, it decides anew,
+Two who add at the same time want the same number, and one of them gets it: what the other wants, it decides again,
 knowing the first one's record."""
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A decision is made in the moment in which the object of the next number is created, which only one can do;
 `current.json` and `previous.json` are written after it. Where a process was killed in between, a slower one wrote its
 own over newer ones, or one is torn, the next reader mends them: it looks for entries after the one that `current.json`
-names, and writes both anew. Where that entry is damaged, they hold what it said."""
+names, and writes both again. Where that entry is damaged, they hold what it said."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Ledger:
         self._journal = Journal(store, RegistryNames.LEDGER)
 
     def last(self) -> tuple[Entry | None, int]:
-        """The newest entry, and its number. `current.json` is written anew where it names an older one. Of an entry
+        """The newest entry, and its number. `current.json` is written again where it names an older one. Of an entry
         that is damaged, `current.json` says what is in use, if it was written after it; else the newest entry does
         that can be read. Raises UserError: the ledger is gone."""
         contents = self._store.read(RegistryNames.CURRENT)
@@ -113,7 +113,7 @@ class Ledger:
         return [entry for entry in found if entry is not None]
 
     def append(self, action: Action, decision: Mapping[str, Any], change: Change) -> Entry:
-        """Write the next entry. Where others write one at the same time, `change` is asked anew, knowing theirs."""
+        """Write the next entry. Where others write one at the same time, `change` is asked again, knowing theirs."""
         for _ in range(ATTEMPTS):
             last, number = self.last()
             now = datetime.now(UTC)

@@ -161,7 +161,7 @@ def _check_metadata(weights: Weights) -> None:
 
 
 def check_finite(weights: Weights) -> None:
-    """Raises UserError where weights hold NaN or infinite numbers: they would count neither right nor wrong."""
+    """Raises UserError where weights hold NaN or infinite numbers: every count would be NaN."""
     odd = [name for name, tensor in weights.tensors.items() if not torch.isfinite(tensor).all()]
     if odd:
         raise UserError(

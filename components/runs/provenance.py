@@ -58,7 +58,7 @@ def code_sha256(stage: str, plan: Plan) -> str:
 
 def check_code(stage: str, plan: Plan, sha256: str) -> None:
     """Raises UserError where the code is not that with which the stage began: a worker that is started again reads it
-    anew, and would go on from the old state with it."""
+    again, and would go on from the old state with it."""
     if code_sha256(stage, plan) != sha256:
         raise UserError(f"{plan.experiment}: its code was changed while it ran; give the same command again")
 

@@ -167,7 +167,7 @@ def explain_failure(error: BaseException, storage: str) -> str | None:
             return text
         if isinstance(cause, OSError) and cause.errno is None and "://" in storage:  # pyarrow's, with a text alone
             return (
-                f"DOTFIELD_STORAGE={storage}: {str(cause).splitlines()[0]}; mend that, then give the same command "
+                f"DOTFIELD_STORAGE={storage}: {str(cause).splitlines()[0]}; fix that, then give the same command "
                 "again: it goes on from the last epoch that was kept"
             )
         if isinstance(cause, UserError):  # of a worker

@@ -100,7 +100,7 @@ def train(
 
     `storage` is a folder or any address that pyarrow opens, such as `s3://bucket/path`; `on_progress` gets the epochs
     done so far, and the record of each epoch that ends; `on_resume` gets the records of the epochs after which training
-    goes on, each time that a worker takes it up again. Raises UserError for what a user can mend, if possible before
+    goes on, each time that a worker takes it up again. Raises UserError for what a user can correct, if possible before
     Ray is asked, and ray.train.TrainingFailedError after three lost workers."""
     code, model = code_sha256("train", plan), assemble(plan, seed)
     load_start(model)

@@ -82,7 +82,7 @@ def call(name: str, command: Callable[[], object]) -> None:
 
 
 def format_error(error: Exception) -> str | None:
-    """What a user reads of an error that he can mend; None for any other."""
+    """What a user reads of an error that he can correct; None for any other."""
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, OSError) and error.errno in DISK_FULL:

@@ -76,7 +76,7 @@ def _filesystem(address: str, endpoint: str | None) -> AbstractFileSystem:
 
 
 def _attempt(attempt: Callable[[], Any], step: str, where: str) -> Any:
-    """What an attempt returns. Raises UserError in the words of someone who has to mend it."""
+    """What an attempt returns. Raises UserError in the words of someone who has to fix it."""
     from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, NoCredentialsError
 
     try:

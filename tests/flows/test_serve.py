@@ -186,7 +186,7 @@ def test_nights_are_scheduled_once_their_settings_name_a_study_that_exists(
     nightly = changed["deployments"][0]
     assert (nightly["name"], nightly["schedules"][0]["active"]) == ("nightly", False)
     assert paused["nightly"] == (
-        "params/retrain.yaml: params/my-street/study.yaml: no such file; `dotfield studies` lists the studies; mend "
+        "params/retrain.yaml: params/my-street/study.yaml: no such file; `dotfield studies` lists the studies; fix "
         "this, then serve again"
     )
     write_settings(tmp_path)

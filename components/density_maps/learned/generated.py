@@ -63,7 +63,7 @@ class Params(Options):
         "pixels", description="of blurred maps; half: cells of 2 x 2 pixels, grid: the counter's cells"
     )
     precision: Precision = Field("auto", description="of the convolutions; auto: bf16 if the processor has it")
-    update_every: int = Field(1, ge=1, description="Ng of algorithm 2")
+    update_every: int = Field(1, ge=1, description="Ng of algorithm 2: the map learns in every n-th epoch")
     blur_gain: float = Field(100.0, gt=0, description="the blurred maps are multiplied by this")
     attention_gain: float | None = Field(None, gt=0, description="none: the number of blurred maps")
     warm_up: int = Field(150, ge=0, description="steps alone towards the annotation map, before the counter starts")

@@ -42,7 +42,7 @@ class Params(Options):
     side: int = Field(9, ge=5, le=15, description="cells of the counter's grid, odd")
     positive: Literal["minimum", "softmax"] = Field("minimum", description="how a kernel is made non-negative")
     precision: Precision = Field("auto", description="of the convolutions; auto: bf16 if the processor has it")
-    update_every: int = Field(1, ge=1, description="the map learns in each so many-th epoch")
+    update_every: int = Field(1, ge=1, description="the map learns in every n-th epoch")
     warm_up: int = Field(150, ge=0, description="steps alone towards the annotation map, before the counter starts")
     warm_up_lr: float = Field(1e-3, gt=0, description="learning rate of these steps")
     initialisation: Initialisation = Field("he", description="of the weights; normal: N(0, 0.01), default: PyTorch's")

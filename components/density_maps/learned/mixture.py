@@ -54,7 +54,7 @@ class Params(Options):
     training: Literal["bilevel", "joint"] = Field("bilevel", description="what the network learns from")
     inner: Literal["sgd", "adam"] = Field("sgd", description="the counter's step through which bilevel training looks")
     every: int = Field(5, ge=1, description="steps between two updates of bilevel training")
-    update_every: int = Field(1, ge=1, description="the map learns in each so many-th epoch")
+    update_every: int = Field(1, ge=1, description="the map learns in every n-th epoch")
     warm_up: int = Field(0, ge=0, description="steps alone towards the annotation map, before the counter starts")
     warm_up_lr: float = Field(1e-3, gt=0, description="learning rate of these steps")
     optimiser: Optimiser = Optimiser(lr=1e-3)

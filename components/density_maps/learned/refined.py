@@ -23,7 +23,7 @@ class Params(Options):
     widths: tuple[int, ...] = Field(
         (512, 512, 256, 128, 64), min_length=1, description="output features of all convolutions but the last"
     )
-    update_every: int = Field(1, ge=1, description="the map learns in each so many-th epoch")
+    update_every: int = Field(1, ge=1, description="the map learns in every n-th epoch")
     warm_up: int = Field(150, ge=0, description="steps alone towards the annotation map, before the counter starts")
     warm_up_lr: float = Field(1e-3, gt=0, description="learning rate of these steps")
     initialisation: Initialisation = Field("he", description="of the weights; normal: N(0, 0.01), default: PyTorch's")
