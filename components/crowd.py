@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch.nn import functional
 RANDOM_INITIALISATION = "random initialisation"  # what a counter without pretrained weights starts from
 SPLITS = ("train", "val", "test")
 SHARE = "share_"  # begins the names under which an epoch's record has the mean shares of a mixture, by bandwidth
+Maps = TypeVar("Maps", np.ndarray, Tensor)
 CELL = 4  # pixels: side of the cells on which annotation maps are stored, the finest grid that a counter reads
 
 
@@ -244,6 +245,11 @@ def cells_of(dots: Tensor, size: tuple[int, int], side: int) -> Tensor:
     """Column and row of the cell of each dot (N, 2), (N, 2) int64; a dot on the far edge belongs to the last cell."""
     last = dots.new_tensor([cell_count(size[1], side) - 1, cell_count(size[0], side) - 1])
     return torch.minimum((dots / side).floor(), last).long()
+
+
+def apply_region_mask(people: Maps, region: Maps | None) -> Maps:
+    """Maps of people (..., h, w) times the share of each cell that lies in the region of interest; None: all of it."""
+    return people if region is None else people * region
 
 
 def pad_to(images: Tensor, multiple: int) -> Tensor:

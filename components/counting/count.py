@@ -15,7 +15,7 @@ import torch
 from components.config.study import Averaging
 from components.counting.overlay import draw_overlay
 from components.counting.pictures import Picture
-from components.counting.zones import Ground, Zone, cell_shares, fit
+from components.counting.zones import Ground, Zone, fit, zone_shares
 from components.errors import UserError
 from components.runs.predictor import Predictor
 
@@ -73,7 +73,7 @@ class Job:
         cells = self.predictor.cell_size(size)
         areas = {zone.name: fit(zone, size) for zone in self.all_zones}
         people = {
-            name: float((cell_shares(area, size, density.shape, cells, name) * density).sum())
+            name: float((zone_shares(area, size, density.shape, cells, name) * density).sum())
             for name, area in areas.items()
         }
         densities = {}

@@ -81,7 +81,7 @@ def _homography(source: Sequence[Point], target: Sequence[Point]) -> np.ndarray:
 
 
 @lru_cache(maxsize=256)  # the frames of a camera have one size, and each of them the same zones
-def cell_shares(
+def zone_shares(
     area: BaseGeometry, size: tuple[int, int], grid: tuple[int, int], cells: tuple[float, float], name: str
 ) -> np.ndarray:
     """The share of each cell's part of the picture that lies in an area: `grid` (rows, columns) float64.

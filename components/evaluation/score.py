@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from components.data.manifest import Prepared
+from components.crowd import apply_region_mask
+from components.data.manifest import Prepared, Row
 
 LEVELS = 4  # GAME(0) to GAME(3): 1, 4, 16 and 64 regions
 
@@ -28,9 +29,9 @@ class EvalImage(NamedTuple):
     scene: str = ""  # where a data set is scored scene by scene
 
 
-def split_images(prepared: Prepared, split: str, stride: int) -> Iterator[EvalImage]:
-    """Every image of a split, for a counter of this stride."""
-    for row in prepared.split(split):
+def eval_images(prepared: Prepared, rows: Iterable[Row], stride: int) -> Iterator[EvalImage]:
+    """Images of a prepared data set, for a counter of this stride."""
+    for row in rows:
         yield EvalImage(row.id, prepared.images[row.number], row.dots, prepared.region(row, stride), row.scene)
 
 
@@ -58,11 +59,6 @@ def score_image(image: EvalImage, density: np.ndarray, stride: int) -> Score:
     levels = [float(np.abs(sum_regions(errors, 2**level)).sum()) for level in range(LEVELS)]
     game = (levels[0], levels[1], levels[2], levels[3])
     return Score(image.id, float(len(image.dots)), float(people.sum()), game, image.scene)
-
-
-def apply_region_mask(density: np.ndarray, region: np.ndarray | None) -> np.ndarray:
-    """What of a map (h, w) lies in the region of interest, of which `region` gives the fraction of each cell."""
-    return density if region is None else density * region
 
 
 def count_dots(dots: np.ndarray, shape: tuple[int, ...], stride: int) -> np.ndarray:

@@ -18,7 +18,7 @@ from components.crowd import SPLITS
 from components.data.manifest import Prepared
 from components.errors import UserError
 from components.evaluation.metrics import Metric, all_metrics
-from components.evaluation.score import score, split_images
+from components.evaluation.score import eval_images, score
 from components.evaluation.scores import Scores, stack_scores
 from components.evaluation.statistics import estimate
 from components.export.check import Density
@@ -133,7 +133,7 @@ def results(weights: Weights, prepared: Prepared, density: Density) -> list[dict
         )
     rows = []
     for split, name in HELD_OUT.items():
-        images = split_images(prepared, split, weights.metadata["stride"])
+        images = eval_images(prepared, prepared.split(split), weights.metadata["stride"])
         if scored := score(density, images, weights.metadata["stride"]):
             scores = stack_scores({weights.metadata.get("seed", 0): scored})
             rows += [{"images": name, "scene": None} | measure(scores), *by_scene(scores, name)]

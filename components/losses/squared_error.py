@@ -9,8 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from components.config.options import Options
-from components.crowd import Crop
-from components.losses.shared.regions import mask_people
+from components.crowd import Crop, apply_region_mask
 from components.losses.shared.squared_error import squared_error
 
 
@@ -42,7 +41,7 @@ class SquaredError:
         self, outputs: Tensor, maps: Tensor | None, crops: Sequence[Crop], regions: Tensor | None = None
     ) -> Tensor:
         assert maps is not None
-        predicted = mask_people(self.people(outputs), regions)
+        predicted = apply_region_mask(self.people(outputs), regions)
         loss = squared_error(predicted, maps)
         if not self.cosine:
             return loss

@@ -16,7 +16,7 @@ from components.config.load import read_entry
 from components.config.study import Averaging
 from components.data.manifest import Prepared
 from components.errors import UserError
-from components.evaluation.score import Score, score, split_images
+from components.evaluation.score import Score, eval_images, score
 from components.evaluation.scores import Cost, write_scores
 from components.runs.predictor import Predictor, load_predictor
 from components.runs.provenance import processor_name
@@ -55,7 +55,7 @@ def run_folders(layout: Layout, name: str) -> list[Path]:
 def score_run(predictor: Predictor, prepared: Prepared, averaging: Averaging) -> list[Score]:
     """The scores of every test image by one run's best weights."""
     density = partial(predictor.density, flip=averaging.flip, scales=averaging.scales)
-    return score(density, split_images(prepared, SPLIT, predictor.stride), predictor.stride)
+    return score(density, eval_images(prepared, prepared.split(SPLIT), predictor.stride), predictor.stride)
 
 
 def measure_cost(predictor: Predictor, prepared: Prepared, averaging: Averaging) -> Cost | None:

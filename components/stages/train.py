@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from components.config.resolve import Plan
-from components.evaluation.score import apply_region_mask
+from components.crowd import apply_region_mask
 from components.publish import figures
 from components.runs.folder import describe_run, save_run
 from components.runs.provenance import data_sha256, fingerprint, provenance

@@ -19,9 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from components.crowd import CELL, Batch, Counter, CountingLoss, Crop, DensityMap, block_sum
+from components.crowd import CELL, Batch, Counter, CountingLoss, Crop, DensityMap, apply_region_mask, block_sum
 from components.density_maps.crops import annotation_maps, cut, full_window, padded, region_masks
-from components.losses.shared.regions import mask_people
 
 
 class Losses(NamedTuple):
@@ -65,7 +64,8 @@ class JointModel(nn.Module):
 
     def target(self, crops: Sequence[Crop]) -> Tensor:
         """What the counter learns from, not mirrored: (B, 1, h, w) people per cell times `scale`, 0 outside regions."""
-        return apply_region_mask(self.density_map(self.with_features(crops)), crops, self.stride)
+        maps: Tensor = self.density_map(self.with_features(crops))
+        return apply_region_mask(maps, region_masks(crops, self.stride))
 
     def with_features(self, crops: Sequence[Crop]) -> Sequence[Crop]:
         """The crops with what the counter sees of them now, where the density map reads that and they are without."""
@@ -87,7 +87,7 @@ class JointModel(nn.Module):
     def people(self, outputs: Tensor, crops: Sequence[Crop]) -> Tensor:
         """What outputs (B, C, h, w) on crops, mirrored where the crops are, say of people inside regions of interest:
         (B, 1, h, w) people per cell times `scale`, mirrored likewise."""
-        return mask_people(self.loss.people(outputs), self._regions(crops))
+        return apply_region_mask(self.loss.people(outputs), self._regions(crops))
 
     def clear_map_cache(self) -> None:
         """Forget the cached maps, because the density map is about to change."""
@@ -151,7 +151,7 @@ class JointModel(nn.Module):
 
     def _cached_maps(self, crops: Sequence[Crop]) -> Tensor:
         maps = torch.stack([self._cached_map(crop) for crop in crops])
-        return apply_region_mask(maps, crops, self.stride)
+        return apply_region_mask(maps, region_masks(crops, self.stride))
 
     def _cached_map(self, crop: Crop) -> Tensor:
         full = full_window(crop.size, self.stride)
@@ -172,12 +172,6 @@ def outputs_and_features(counter: Counter, images: Tensor) -> tuple[Tensor, Tens
     finally:
         hook.remove()
     return outputs, seen[0]
-
-
-def apply_region_mask(maps: Tensor, crops: Sequence[Crop], stride: int) -> Tensor:
-    """Maps (B, 1, h, w) of crops, not mirrored, times the share of each cell that lies in the region of interest."""
-    masks = region_masks(crops, stride)
-    return maps if masks is None else maps * masks
 
 
 def flip(maps: Tensor, crops: Sequence[Crop]) -> Tensor:

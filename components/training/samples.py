@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from itertools import count
 from typing import TypeVar
 
@@ -23,7 +22,7 @@ from components.data.packed import Pack
 from components.density_maps.annotation import annotation_map
 from components.density_maps.crops import full_window, padded
 from components.density_maps.drawn import Kernel
-from components.evaluation.score import EvalImage
+from components.evaluation.score import EvalImage, eval_images
 from components.training.augment import change_look, random_scale, resize
 
 T = TypeVar("T")
@@ -48,8 +47,7 @@ class Samples:
         kernel: Kernel | None = None,
     ) -> None:
         """`kernel` draws the annotation maps of images that `augmentation` resizes."""
-        self.rows, self.images, self.maps = prepared.split(split), prepared.images, maps
-        self.region = partial(prepared.region, side=stride)
+        self.prepared, self.rows, self.maps = prepared, prepared.split(split), maps
         self.stride, self.crop, self.flip, self.seed = stride, crop, flip, seed
         self.augmentation, self.kernel = augmentation, kernel
 
@@ -85,13 +83,11 @@ class Samples:
         row = self.rows[index]
         size = (row.height, row.width)
         annotation = block_sum(self.maps[row.number], self.stride // CELL)
-        return self._crop(row, self.images[row.number], annotation, size, full_window(size, self.stride))
+        return self._crop(row, self.prepared.images[row.number], annotation, size, full_window(size, self.stride))
 
     def scored(self, indices: Iterable[int]) -> Iterator[EvalImage]:
         """Whole images, for `components.evaluation.score`."""
-        for index in indices:
-            row = self.rows[index]
-            yield EvalImage(row.id, self.images[row.number], row.dots, self.region(row), row.scene)
+        return eval_images(self.prepared, (self.rows[index] for index in indices), self.stride)
 
     def _random_crop(self, row: Row, random: np.random.Generator) -> tuple[Crop, Tensor]:
         """A crop, and its pixels as the counter sees them, (1, 3, H, W) uint8.
@@ -119,11 +115,11 @@ class Samples:
     def _resized(self, row: Row, random: np.random.Generator) -> tuple[Row, np.ndarray, np.ndarray]:
         """A row, its image and its annotation map at the counter's stride; resized where the options say so."""
         if not self.augmentation.resizes:
-            return row, self.images[row.number], block_sum(self.maps[row.number], self.stride // CELL)
+            return row, self.prepared.images[row.number], block_sum(self.maps[row.number], self.stride // CELL)
         assert self.kernel is not None, "resized images need a kernel that draws their maps"
-        row, image = resize(row, self.images[row.number], random_scale(self.augmentation, random))
+        row, image = resize(row, self.prepared.images[row.number], random_scale(self.augmentation, random))
         bandwidths = self.kernel.bandwidths(row.dots, row.perspective)
-        return row, image, annotation_map(row, bandwidths, self.region(row), self.stride)
+        return row, image, annotation_map(row, bandwidths, self.prepared.region(row, self.stride), self.stride)
 
     def _crop(
         self,
@@ -137,7 +133,7 @@ class Samples:
         """A window of an image on a canvas of `size` (height, width), with all that belongs to it."""
         height, width = (cell_count(side, self.stride) for side in size)
         missing = [(0, height - annotation.shape[0]), (0, width - annotation.shape[1])]
-        region = self.region(row)
+        region = self.prepared.region(row, self.stride)
         if region is None and np.any(missing):
             region = np.ones_like(annotation)
         return Crop(

@@ -11,7 +11,7 @@ import pytest
 import shapely
 import shapely.ops
 
-from components.counting.zones import Ground, Zone, cell_shares, fit, parse_ground, read_zones
+from components.counting.zones import Ground, Zone, fit, parse_ground, read_zones, zone_shares
 from components.errors import UserError
 
 TRIANGLE = [[10.0, 10.0], [90.0, 10.0], [10.0, 70.0]]
@@ -27,22 +27,22 @@ def test_the_parts_of_a_partition_sum_to_the_whole() -> None:
         part for half in halves for part in shapely.ops.split(half, shapely.LineString([(-1, 20), (131, 61)])).geoms
     ]
     assert len(parts) == 4
-    counts = [(cell_shares(part, size, grid, cells, "part") * density).sum() for part in parts]
+    counts = [(zone_shares(part, size, grid, cells, "part") * density).sum() for part in parts]
     assert sum(counts) == pytest.approx(density.sum(), rel=1e-12)
     assert all(count > 0 for count in counts)
 
 
 def test_a_cell_counts_by_the_share_of_its_part_of_the_picture() -> None:
     """The last cells are cut by the picture's edge: only what is of the picture counts as theirs."""
-    shares = cell_shares(shapely.box(0, 0, 4, 20), (20, 20), (3, 3), (8.0, 8.0), "left")
+    shares = zone_shares(shapely.box(0, 0, 4, 20), (20, 20), (3, 3), (8.0, 8.0), "left")
     np.testing.assert_allclose(shares, [[0.5, 0, 0]] * 3)
-    shares = cell_shares(shapely.box(16, 0, 18, 20), (20, 20), (3, 3), (8.0, 8.0), "right")
+    shares = zone_shares(shapely.box(16, 0, 18, 20), (20, 20), (3, 3), (8.0, 8.0), "right")
     np.testing.assert_allclose(shares, [[0, 0, 0.5]] * 3)
 
 
 def test_a_zone_outside_of_the_picture_is_an_error() -> None:
     with pytest.raises(UserError, match="zone far lies outside of the picture of 20 x 16 px"):
-        cell_shares(shapely.box(30, 30, 40, 40), (20, 16), (2, 3), (8.0, 8.0), "far")
+        zone_shares(shapely.box(30, 30, 40, 40), (20, 16), (2, 3), (8.0, 8.0), "far")
 
 
 @pytest.mark.parametrize(

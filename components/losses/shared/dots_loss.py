@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from components.config.options import Options
-from components.crowd import Crop
-from components.losses.shared.regions import mask_people
+from components.crowd import Crop, apply_region_mask
 
 P = TypeVar("P", bound=Options)
 
@@ -32,7 +31,7 @@ class DotsLoss(ABC, Generic[P]):
     def __call__(
         self, outputs: Tensor, maps: Tensor | None, crops: Sequence[Crop], regions: Tensor | None = None
     ) -> Tensor:
-        people = mask_people(self.people(outputs), regions)[:, 0] / self.scale
+        people = apply_region_mask(self.people(outputs), regions)[:, 0] / self.scale
         return torch.stack([self.crop_loss(each, crop) for each, crop in zip(people, crops, strict=True)])
 
     @abstractmethod

@@ -10,12 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from components.config.study import Study
-from components.crowd import CELL, Crop, block_sum
+from components.crowd import CELL, Crop, apply_region_mask, block_sum
 from components.data.manifest import Prepared, Row
 from components.data.packed import Pack
 from components.density_maps.learned.generated import Generator
 from components.errors import UserError
-from components.evaluation.score import apply_region_mask
 from components.publish.figures import Panel
 from components.publish.results import EvaluatedRow
 from components.training.assemble import load_run
