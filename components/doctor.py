@@ -168,8 +168,8 @@ def memory() -> Finding:
 
 def clock() -> Finding:
     """A clock that is behind makes S3 refuse every request, and schedules run at the wrong time."""
-    asked = subprocess.run(["git", "log", "-1", "--format=%ct"], capture_output=True, text=True, check=False)
-    now, last = time.time(), float(asked.stdout) if asked.returncode == 0 and asked.stdout.strip() else 0.0
+    git = subprocess.run(["git", "log", "-1", "--format=%ct"], capture_output=True, text=True, check=False)
+    now, last = time.time(), float(git.stdout) if git.returncode == 0 and git.stdout.strip() else 0.0
     said = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now))
     if now < last:
         return Finding("clock", "error", f"it is {said}, before the last commit here", "set this machine's clock")

@@ -31,16 +31,16 @@ def tell(wanted: Collection[Event], event: Event, about: str, title: str, body: 
 
 def _tell_once(event: Event, about: str, address: str, title: str, body: str) -> bool:
     """Whether the address was told, now or before."""
-    told = NOTIFIED / _file_name(about, event, address)
-    told.parent.mkdir(parents=True, exist_ok=True)
+    marker = NOTIFIED / _file_name(about, event, address)
+    marker.parent.mkdir(parents=True, exist_ok=True)
     try:
-        told.touch(exist_ok=False)  # of two processes that tell, one does
+        marker.touch(exist_ok=False)  # of two processes that tell, one does
     except FileExistsError:
         return True
     sender = Apprise()
     if sender.add(address) and sender.notify(title=title, body=body):
         return True
-    told.unlink()
+    marker.unlink()
     return False
 
 

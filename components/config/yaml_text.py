@@ -56,8 +56,8 @@ def _expanded_size(node: yaml.Node, sizes: dict[yaml.Node, int]) -> int:
     if node not in sizes:
         sizes[node] = -1
         pairs = isinstance(node, yaml.MappingNode)
-        within = [part for pair in node.value for part in pair] if pairs else node.value
-        sizes[node] = 1 + sum(_expanded_size(part, sizes) for part in within)
+        children = [part for pair in node.value for part in pair] if pairs else node.value
+        sizes[node] = 1 + sum(_expanded_size(part, sizes) for part in children)
     if sizes[node] < 0:
         raise UserError(f"line {node.start_mark.line + 1}: an alias stands within what it repeats")
     return sizes[node]

@@ -97,13 +97,13 @@ def _disagreement(ours: Predictor, theirs: Predictor, options: Supporting) -> li
 def _questions(registry: Registry, measured: Measured, candidate: str, options: Supporting) -> Check:
     """Supporting: a held-out set that has chosen among many candidates favours those that it chose by luck (Dwork et
     al., "The reusable holdout", Science 2015)."""
-    asked = registry.count_answer(
+    answers = registry.count_answer(
         measured.sha256, {"candidate": candidate, "time": datetime.now(UTC).isoformat(timespec="seconds")}
     )
-    words = f"these held-out images were asked {asked} times"
-    if asked > options.questions:
+    words = f"these held-out images were asked {answers} times"
+    if answers > options.questions:
         words += f"; after {options.questions} they flatter the candidates: label new ones"
-    return at_most("questions", "supporting", float(asked), float(options.questions), words)
+    return at_most("questions", "supporting", float(answers), float(options.questions), words)
 
 
 def _metrics(measured: Measured, policy: Policy) -> dict[str, object]:

@@ -151,8 +151,10 @@ def _validate(
     }
     if not math.isfinite(record["val_mae"]):
         raise DivergedError("training diverged: predictions are no longer finite; lower counter.optimiser.lr")
-    map_health = [_map_health(model, validation)] if model.learns_maps and communicator.rank == 0 else []
-    return record | dict(*communicator.all_gather(map_health))
+    measured = [_map_health(model, validation)] if model.learns_maps and communicator.rank == 0 else []
+    for map_health in communicator.all_gather(measured):  # that of worker 0, if there is one
+        record |= map_health
+    return record
 
 
 def _map_health(model: JointModel, validation: Samples) -> Record:

@@ -79,9 +79,9 @@ class Marks:
         self, image: str, where: str, problems: list[Problem], size: tuple[Any, Any] | None = None, remedy: str = ""
     ) -> Entry:
         """Other shapes are dropped, and named, where they have no label of the dots'; else the image cannot be used."""
-        asked = bool(self.labels.wanted) or not self.dots
-        people = [text for text, labels in self._others if asked or labels & self._dotted]
-        rest = [text for text, labels in self._others if not asked and not labels & self._dotted]
+        every_label = bool(self.labels.wanted) or not self.dots
+        people = [text for text, labels in self._others if every_label or labels & self._dotted]
+        rest = [text for text, labels in self._others if not every_label and not labels & self._dotted]
         if rest:
             what = f"{image}: {_counted(rest)}: not points"
             problems.append(Problem(where, what, "dropped; mark people with points", "shape-not-counted"))

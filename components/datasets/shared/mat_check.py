@@ -85,10 +85,10 @@ class _Checker:
         if number > len(content) and array_class != SPARSE:
             raise UserError(f"says that it has {number:,} values in {len(content):,} bytes")
         if array_class in NESTED:
-            within = self.records(parts[array_class == OBJECT :], number) if array_class != CELL else parts
-            if {part.kind for part in within} - {MATRIX} or (array_class == CELL and len(within) != number):
-                raise UserError(f"says that it has {number:,} cells and has {len(within):,}")
-            for part in within:
+            elements = self.records(parts[array_class == OBJECT :], number) if array_class != CELL else parts
+            if {part.kind for part in elements} - {MATRIX} or (array_class == CELL and len(elements) != number):
+                raise UserError(f"says that it has {number:,} cells and has {len(elements):,}")
+            for part in elements:
                 self.array(part.content, depth + 1)
         elif MATRIX in {part.kind for part in parts}:
             raise UserError("has an array within an array of numbers")
