@@ -57,10 +57,13 @@ def code_sha256(stage: str, plan: Plan) -> str:
 
 
 def check_code(stage: str, plan: Plan, sha256: str) -> None:
-    """Raises UserError where the code is not that with which the stage began: a worker that is started again reads it
-    again, and would go on from the old state with it."""
+    """Raises UserError where the code is not that with which the stage began: a worker that is started again would go
+    on from the old state with the new code, and a result would be taken for one of the new code."""
     if code_sha256(stage, plan) != sha256:
-        raise UserError(f"{plan.experiment}: its code was changed while it ran; give the same command again")
+        raise UserError(
+            f"{plan.experiment}: its code was changed while it ran; undo the change to go on, or give the same command "
+            "again to begin with the new code"
+        )
 
 
 def provenance(plan: Plan, started_from: str, data: str, prepared: Prepared, run: str) -> dict[str, Any]:

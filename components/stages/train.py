@@ -12,7 +12,7 @@ from components.config.resolve import Plan
 from components.crowd import apply_region_mask
 from components.publish import figures
 from components.runs.folder import describe_run, save_run
-from components.runs.provenance import data_sha256, fingerprint, provenance
+from components.runs.provenance import check_code, code_sha256, data_sha256, fingerprint, provenance
 from components.training import ray_train
 from components.training.assemble import TrainingData, load_run, open_data
 from components.training.fit import State
@@ -28,16 +28,18 @@ EXAMPLES = 4  # validation images on the page of predictions
 
 
 def train(layout: Layout, name: str) -> None:
-    """Write the runs of one experiment. Raises UserError: see `plan_of_seed` and `ray_train.train`."""
+    """Write the runs of one experiment. Raises UserError: see `plan_of_seed`, `ray_train.train` and `check_code`."""
     experiment = read_experiment(layout, name)
     plans = {seed: plan_of_seed(layout, name, seed) for seed in experiment.seeds}
     prepared, maps = layout.prepared(experiment.dataset), layout.maps(experiment.annotation)
     data, data_hash = open_data(prepared.folder, maps), data_sha256(prepared, maps)
+    codes = {seed: code_sha256("train", plan) for seed, plan in plans.items()}
     fingerprints = {seed: fingerprint("train", plan, {"seed": seed}, data_hash) for seed, plan in plans.items()}
     with cluster():
         for seed, plan in plans.items():
             run = fingerprints[seed]
             state, started_from = train_run(layout.run(name, seed), plan, seed, data, run)
+            check_code("train", plan, codes[seed])
             made_of = provenance(plan, started_from, data_hash, data.prepared, run)
             write_run(layout.run(name, seed), plan, seed, data, state, made_of)
     for run in fingerprints.values():

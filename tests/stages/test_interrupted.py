@@ -151,5 +151,5 @@ def test_a_worker_that_starts_after_the_code_was_changed_does_not_go_on(project:
     begun_with = provenance.code_sha256("train", plan)
     provenance.check_code("train", plan, begun_with)
     code("components/counters/mcnn.py")(project)
-    with pytest.raises(UserError, match="its code was changed while it ran; give the same command again"):
+    with pytest.raises(UserError, match="its code was changed while it ran; undo the change to go on, or"):
         provenance.check_code("train", plan, begun_with)
