@@ -64,14 +64,16 @@ class Thumbnails(NamedTuple):
 
 def find_copies(signatures: list[ImageSignature]) -> Pairs:
     """Pairs (i, j), i < j, of images that are copies of one picture, each compared directly."""
-    if not signatures:
+    candidates = [*_close_hashes(signatures)]
+    if not candidates:
         return []
-    thumbnails = stack_thumbnails(signatures)
-    return [
-        (i, j)
-        for i, close in _close_hashes(signatures)
-        for j in close[thumbnails_agree(thumbnails.take(np.array([i])), thumbnails.take(close))].tolist()
-    ]
+    compared = np.unique(np.concatenate([[i, *close] for i, close in candidates]))
+    thumbnails = stack_thumbnails([signatures[number] for number in compared])
+
+    def take(numbers: np.ndarray | list[int]) -> Thumbnails:
+        return thumbnails.take(np.searchsorted(compared, numbers))
+
+    return [(i, j) for i, close in candidates for j in close[thumbnails_agree(take([i]), take(close))].tolist()]
 
 
 def group_linked(number: int, pairs: Pairs) -> list[int]:
