@@ -267,7 +267,7 @@ def _listening(
 ) -> Iterator[tuple[Queue, list[DivergedError]]]:
     """A queue on the driver's node, not to be lost with a worker's, whose messages reach these two here; and the
     mistakes of the workers, by rank, that were sent through it."""
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     queue, mistakes = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here}), list[DivergedError]()
 
     def listen() -> None:

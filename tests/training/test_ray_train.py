@@ -110,7 +110,8 @@ def test_a_run_goes_on_from_within_an_epoch_after_its_worker_was_killed_and_ends
     state = trained(plan, made, tmp_path, kill_once, lambda history: resumed.append(progress_saved(tmp_path)))
     assert resumed[0] >= killed[0] >= (1, 3)
     assert epochs == [1, 2, 3, 4]
-    assert len(list(tmp_path.glob("run/checkpoint_*"))) <= 3, "two are kept, and what the killed worker had begun"
+    kept = len(list(tmp_path.glob("run/checkpoint_*")))
+    assert kept <= 4, "two are kept; the killed worker may have left one that it had begun, and one not yet removed"
     assert_same(state, plain(plan, made))
 
 
