@@ -144,7 +144,7 @@ def end(driver: int, how: int | str) -> None:
 
 def test_a_run_goes_on_after_its_driver_was_ended(made, tmp_path) -> None:
     """By Ctrl-C, by the loss of Ray's controller, and then by a kill."""
-    plan, heard, errors = crowds.plan(epochs=18), [], tmp_path / "errors"
+    plan, heard, errors = crowds.plan(epochs=30), [], tmp_path / "errors"
     command = [sys.executable, "-c", DRIVER, json.dumps(plan.plain()), *map(str, made), str(tmp_path)]
     for how, last, code in ((signal.SIGINT, 4, 130), ("ray::TrainContr", 8, 2), (signal.SIGKILL, 12, -9)):
         with (
@@ -156,7 +156,7 @@ def test_a_run_goes_on_after_its_driver_was_ended(made, tmp_path) -> None:
             assert driver.stdout
             for line in driver.stdout:
                 heard.append(int(line))
-                if heard[-1] == last:
+                if heard[-1] >= last:  # training went on while the driver before ended
                     end(driver.pid, how)
                     break
             driver.wait()  # before its output is closed: it may say more
@@ -170,10 +170,10 @@ def test_a_run_goes_on_after_its_driver_was_ended(made, tmp_path) -> None:
         state = trained(
             plan, made, tmp_path, lambda done, record: here.append(record) if record else None, before.extend
         )
-    assert [record["epoch"] for record in before + here] == list(range(1, 19))
+    assert [record["epoch"] for record in before + here] == list(range(1, 31))
     heard += [record["epoch"] for record in here]
     assert heard.count(1) == 1  # it went on from a later epoch than the first, both times
-    assert heard[-1] == 18
+    assert heard[-1] == 30
     assert_same(state, plain(plan, made))
 
 
