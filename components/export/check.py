@@ -12,7 +12,7 @@ from components.errors import UserError
 
 SIZES = ((96, 128), (97, 131), (33, 70), (7, 45), (160, 64), (211, 317))  # height, width
 TOLERANCE = 1e-4  # of people, relative
-HALF_TOLERANCE = 2e-2  # the same for weights in half precision, of 11 bits; the card has the errors of that very file
+HALF_TOLERANCE = 1e-2  # the same for weights in half precision, whose numbers have 11 bits
 
 Density = Callable[[np.ndarray], np.ndarray]  # (H, W, 3) uint8 RGB, preprocessed -> (h, w) people per cell
 

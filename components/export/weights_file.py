@@ -54,8 +54,9 @@ class WeightsFile:
 
 
 def _to_half(tensor: Tensor) -> Tensor:
-    """float16, unless a number of it would become infinite (above 65,504), or it holds no floating point numbers."""
-    if not tensor.is_floating_point():
+    """float16, unless a number of it would become infinite (above 65,504), or it holds no floating point numbers; or it
+    is a layer's biases: of few bytes, and their rounding shifts every cell."""
+    if not tensor.is_floating_point() or tensor.ndim < 2:
         return tensor
     half = tensor.to(torch.float16)
     return half if bool(half.isfinite().all()) else tensor

@@ -157,7 +157,7 @@ def _clusters(cameras: tuple[str, ...] | list[str]) -> list[str]:
 def _drawn(measured: Measured, options: Accuracy) -> str:
     """Of what the bootstrap draws."""
     cameras, images = len(set(measured.cameras) - {""}), measured.cameras.count("")
-    if len(set(_clusters(measured.cameras))) < options.fewest_cameras:
-        return f"over the images of {cameras} cameras: it says nothing of others"
-    known = [f"{cameras} cameras"] if cameras else []
-    return "over " + " and ".join([*known, f"{images} images of unknown cameras"] if images else known)
+    few = len(set(_clusters(measured.cameras))) < options.fewest_cameras
+    known = [f"{'the images of ' if few else ''}{cameras} cameras"] if cameras else []
+    unknown = [f"{images} images of unknown cameras"] if images else []
+    return f"over {' and '.join(known + unknown)}{': it says nothing of others' if few else ''}"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,12 +14,13 @@ from torch.utils._pytree import tree_leaves
 
 from components.gate.policy import Costs
 from components.gate.verdict import Check, at_most
+from components.networks import one_thread
 from components.runs.predictor import Predictor
 
 
 def costs(candidate: Predictor, current: Predictor, images: Sequence[np.ndarray], options: Costs) -> list[Check]:
     """Supporting: latency and memory as multiples of those of the counter in use, on images (H, W, 3) uint8."""
-    with _one_thread():
+    with one_thread():
         seconds = np.array([_in_turns(candidate, current, image, options.repeats) for image in images])
     ours, theirs = seconds.sum(axis=0)
     latency, memory = ours / theirs, peak_bytes(candidate, images[0]) / peak_bytes(current, images[0])
@@ -45,16 +45,6 @@ def _seconds(predictor: Predictor, image: np.ndarray) -> float:
     start = clock()
     predictor.count(image)
     return clock() - start
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def peak_bytes(predictor: Predictor, image: np.ndarray) -> int:

@@ -43,11 +43,7 @@ def _of_halves(raw: RawSet) -> Iterator[tuple[str, str, ImageSignature]]:
             pixels = np.asarray(read_image(path))
         except UserError:
             continue  # nobody can learn from it, nor be tested on it
-        yield (
-            path.relative_to(raw.root).as_posix(),
-            hash_file(path),
-            image_signature(pixels),
-        )
+        yield path.relative_to(raw.root).as_posix(), hash_file(path), image_signature(pixels)
 
 
 def _of_source(source: Choice, half: str | None) -> Iterator[tuple[str, str, ImageSignature]]:
