@@ -12,7 +12,7 @@ def test_it_prints_the_file_and_its_errors_on_each_part(run: Path, tmp_path: Pat
     code, out, _ = typed("export", run, tmp_path / "new/counter.safetensors", "--half")
     first, validation, test = out.splitlines()
     assert code == 0
-    assert first == "counter.safetensors: weights in half precision, 0.27 MB; the model card is beside it"
+    assert first == "counter.safetensors: weights in half precision, 0.28 MB; the model card is beside it"
     assert validation.startswith("validation, 2 images: MAE ")
     assert test.startswith("test, 2 images: MAE ")
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [
