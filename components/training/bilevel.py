@@ -15,9 +15,9 @@ their bias corrected, hold the gradient of this step. With v held fixed each wei
 ((1 - beta_1^k) (sqrt(v) + eps)) for a unit of its gradient in the k-th step, so that g becomes P g, and eta 1. A weight
 that never had a gradient, whose v is 0, has P = 0: Adam does not move it.
 
-v is the derivative of f(X) along g: a difference of two forward passes. Forward-mode automatic differentiation needs
-support in a counter's own functions, does the work of three passes, and costs MCNN more than a whole step. In float32,
-ReLUs that switch between the two passes change v a little; in float64 they do not."""
+v is the derivative of f(X) along g: the difference between f(X) and a second forward pass. Forward-mode automatic
+differentiation needs support in a counter's own functions, does the work of three passes, and costs MCNN more than a
+whole step. In float32, ReLUs that switch between the two passes change v by some per cent; in float64 they do not."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from components.crowd import Batch, Crop
 from components.losses.shared.block_counts import block_counts
 from components.losses.shared.dots import dot_counts
 from components.networks import trainable
-from components.training.joint import JointModel
+from components.training.joint import JointModel, Losses
 
 SIDES = (2, 4, 8)  # cells: blocks of the outer loss
 RELATIVE_DECREASE = 0.1  # of L_in in the step, if L_in were linear
@@ -42,16 +42,17 @@ def bilevel_update(
     optimiser: torch.optim.Optimizer,
     inner: tuple[Batch | None, int],
     outer: tuple[Batch | None, int],
-    loss: Tensor,
+    losses: Losses | None,
     all_reduce_: Callable[[list[Tensor]], None],
 ) -> None:
     """Add a worker's share of dL_out to the gradients of the density map's weights.
 
     The gradients of the counter's weights must be those of L_in on the whole batch, which `optimiser` is about to
-    follow. `loss` is L_in summed over the worker's images. Each batch is the worker's share, None if it has none, and
-    the number of images in all. `all_reduce_` replaces tensors by their sums over the workers."""
+    follow. Each batch is the worker's share, None if it has none, and the number of images in all; `losses` are the
+    model's of the inner one. `all_reduce_` replaces tensors by their sums over the workers."""
     gradients = [weight.grad for weight in trainable(model.counter).values() if weight.grad is not None]
-    total_loss, direction = loss.clone(), [torch.zeros_like(gradient) for gradient in gradients]
+    total_loss = torch.zeros(()) if losses is None else losses.counting.detach().sum().cpu()
+    direction = [torch.zeros_like(gradient) for gradient in gradients]
     all_reduce_([total_loss])
     if model.density_map.bilevel_inner == "adam":
         eta, (step, slopes) = torch.ones(()), adam_step(optimiser)
@@ -63,8 +64,8 @@ def bilevel_update(
     all_reduce_(direction)
     if slopes is not None:
         direction = [slope * each for slope, each in zip(slopes, direction, strict=True)]
-    if inner[0] is not None:
-        (eta * hypergradient_surrogate(model, inner[0], direction) / inner[1]).backward()
+    if inner[0] is not None and losses is not None:
+        (eta * hypergradient_surrogate(model, inner[0], losses.outputs, direction) / inner[1]).backward()
 
 
 def step_length(loss: Tensor, gradients: list[Tensor]) -> Tensor:
@@ -106,34 +107,34 @@ def batch_dot_counts(crops: Sequence[Crop], stride: int) -> Tensor:
     return torch.stack([dot_counts(crop, stride)[None] for crop in crops])
 
 
-def hypergradient_surrogate(model: JointModel, batch: Batch, direction: list[Tensor]) -> Tensor:
+def hypergradient_surrogate(model: JointModel, batch: Batch, outputs: Tensor, direction: list[Tensor]) -> Tensor:
     """-<dL_in/df, v>, with L_in summed over the images: its gradient in M, times eta, is dL_out/dM.
 
-    `direction` is g, or P g for Adam's step, in the order of the counter's weights."""
-    outputs, along = jvp_finite_difference(model.counter, batch.images / 255, direction)
-    outputs.requires_grad_()
+    `outputs` are the counter's of the batch. `direction` is g, or P g for Adam's step, in the order of the counter's
+    weights."""
+    along = jvp_finite_difference(model.counter, batch.images / 255, outputs, direction)
+    outputs = outputs.detach().requires_grad_()
     loss = model.counting_loss(outputs, model.target(batch.crops), batch.crops).sum()
     gradient = torch.autograd.grad(loss, outputs, create_graph=True)[0]
     return -(gradient * along).sum()
 
 
 @torch.no_grad()
-def jvp_finite_difference(network: nn.Module, inputs: Tensor, direction: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """f(X), and its derivative as the weights move along `direction`, by central differences.
+def jvp_finite_difference(network: nn.Module, inputs: Tensor, outputs: Tensor, direction: list[Tensor]) -> Tensor:
+    """The derivative of a network's `outputs`, f(X), as its weights move along `direction`, by a forward difference.
 
-    The weights move, each way, by (the precision of their type)^(2/3) times their norm."""
-    weights = list(trainable(network).values())
-    norm, length = _norm(weights), _norm(direction)
-    step = torch.finfo(norm.dtype).eps ** (2 / 3) * norm / length.clamp(min=torch.finfo(norm.dtype).tiny)
-    forward, backward = (
-        functional_call(network, _moved(network, direction, signed_step), (inputs,)) for signed_step in (step, -step)
-    )
-    return (forward + backward) / 2, (forward - backward) / (2 * step)
-
-
-def _moved(network: nn.Module, direction: list[Tensor], step: Tensor) -> dict[str, Tensor]:
-    named = zip(trainable(network).items(), direction, strict=True)
-    return {name: weight + step * each for (name, weight), each in named}
+    The weights move so far that the norm of one tensor, biases apart, changes by the square root of its type's
+    precision, and those of the others by less. A step in proportion to the norm of all weights together would be too
+    long where new layers, whose weights are small, follow pretrained ones."""
+    weights = trainable(network)
+    pairs = [(weight, each) for weight, each in zip(weights.values(), direction, strict=True) if weight.dim() > 1]
+    lengths = torch.stack([weight.norm() / each.norm() for weight, each in pairs])
+    lengths = lengths[(lengths > 0) & lengths.isfinite()]  # without weights of 0, and those that stay
+    step = torch.finfo(outputs.dtype).eps ** 0.5 * (lengths.min() if len(lengths) else 1)
+    moved = {name: weight + step * each for (name, weight), each in zip(weights.items(), direction, strict=True)}
+    further = functional_call(network, moved, (inputs,))
+    along: Tensor = (further - outputs) / step
+    return along
 
 
 def _norm(tensors: Sequence[Tensor]) -> Tensor:

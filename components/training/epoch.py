@@ -162,7 +162,7 @@ def train_step(
     for optimiser in optimisers:
         optimiser.zero_grad(set_to_none=False)
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]  # statistics of batch norm
-    sums = torch.zeros(2)
+    sums, losses = torch.zeros(2), None
     if batch is not None:
         batch = batch.to(model.device)
         losses = model(batch, learn_maps=learn_maps)
@@ -172,7 +172,7 @@ def train_step(
     total = sums.clone()
     sum_gradients(optimisers, communicator, total)
     if outer is not None:
-        bilevel_update(model, optimisers[0], (batch, images), outer, sums[0], communicator.all_reduce_)
+        bilevel_update(model, optimisers[0], (batch, images), outer, losses, communicator.all_reduce_)
         sum_gradients(optimisers[1:], communicator)
     if not _all_finite(optimisers, total):  # the same on all workers: sums over them
         for buffer, before in buffers:

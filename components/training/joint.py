@@ -26,6 +26,7 @@ from components.density_maps.crops import annotation_maps, cut, full_window, pad
 class Losses(NamedTuple):
     counting: Tensor  # (B,)
     refinement: Tensor  # (B,)
+    outputs: Tensor  # (B, C, h, w): the counter's, of which they are
     crops: Sequence[Crop]  # as the density map read them: with the counter's features, where it needs them
 
 
@@ -51,7 +52,7 @@ class JointModel(nn.Module):
         until `clear_map_cache`, unless augmentation resizes the images, or the map follows the counter's features."""
         outputs, crops = self._outputs(batch)
         if not self.loss.uses_density_map:
-            return Losses(self.counting_loss(outputs, None, crops), outputs.new_zeros(len(outputs)), crops)
+            return Losses(self.counting_loss(outputs, None, crops), outputs.new_zeros(len(outputs)), outputs, crops)
         networks = any(True for _ in self.density_map.parameters())
         changing = self.density_map.reads_features or any(crop.resized for crop in crops)
         if networks and not learn_maps and not changing:
@@ -60,7 +61,7 @@ class JointModel(nn.Module):
             with torch.set_grad_enabled(learn_maps and not self.density_map.bilevel_every):
                 maps = self.target(crops)
         refinement = self.density_map.refinement_loss(maps, crops)
-        return Losses(self.counting_loss(outputs, maps, crops), refinement, crops)
+        return Losses(self.counting_loss(outputs, maps, crops), refinement, outputs, crops)
 
     def target(self, crops: Sequence[Crop]) -> Tensor:
         """What the counter learns from, not mirrored: (B, 1, h, w) people per cell times `scale`, 0 outside regions."""
