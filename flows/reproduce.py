@@ -6,7 +6,6 @@ stale, so Prefect's own caching is off. A failed stage stops what depends on it;
 from __future__ import annotations
 
 import signal
-import sys
 from typing import Any
 
 import click
@@ -27,6 +26,7 @@ from components.workspace import dvc_yaml
 from components.workspace.layout import DEMO, Layout
 from components.workspace.processes import exit_on_sigterm, guard
 from flows import dvc
+from flows.ending import exit_if_failed, mistake
 from flows.naming import run_name
 
 
@@ -43,7 +43,7 @@ def reproduce(study: Name = DEMO, parallel: PositiveInt = 1) -> State | None:
         availability.require(dvc_yaml.load(layout), str(layout.params))
         stages = dvc.stages(dvc_yaml.write(layout))
     except UserError as error:
-        return Failed(message=str(error))
+        return mistake(str(error))
     if failed := run_stages(stages, parallel):
         return failed
     show_tables(layout)
@@ -109,12 +109,11 @@ def start_server() -> None:
 @click.argument("study", default=DEMO)
 @click.option("--parallel", default=1, type=click.IntRange(1), show_default=True, help="stages at the same time")
 def main(study: str, parallel: int) -> None:
-    """Reproduce STUDY; the exit code is 1 if a stage failed."""
+    """Reproduce STUDY; the exit code is 1 if a stage failed, 2 for a mistake."""
     exit_on_sigterm()
     start_server()
     state = reproduce(study, parallel, return_state=True)
-    if not state.is_completed():
-        sys.exit(f"{study}: {state.message}")
+    exit_if_failed(study, state)
 
 
 if __name__ == "__main__":

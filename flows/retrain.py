@@ -5,7 +5,6 @@ stands in `flows/night.py`; the same command again goes on where a killed night 
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any, get_args
 
@@ -27,6 +26,7 @@ from components.runs.ledger import Entry
 from components.workspace.layout import RETRAIN
 from components.workspace.processes import exit_on_sigterm, format_error
 from flows import dvc, night
+from flows.ending import exit_if_failed, mistake
 from flows.naming import prefect_run, run_name
 from flows.night import Night
 from flows.notify import tell
@@ -72,7 +72,7 @@ def retrain(settings: str = str(RETRAIN)) -> State[Any]:
     except Exception as error:
         if (text := format_error(error)) is None:
             raise
-        return Failed(message=text)
+        return mistake(text)
 
 
 def run_night(tonight: Night) -> State[Any]:
@@ -167,12 +167,11 @@ def notify(tonight: Night, entry: Entry) -> None:
 @click.command()
 @click.argument("settings", default=str(RETRAIN))
 def main(settings: str) -> None:
-    """Retrain as SETTINGS say; the exit code is 1 if a step failed."""
+    """Retrain as SETTINGS say; the exit code is 1 if a step failed, 2 for a mistake."""
     exit_on_sigterm()
     start_server()
     state = retrain(settings, return_state=True)
-    if not state.is_completed():
-        sys.exit(f"{settings}: {state.message}")
+    exit_if_failed(settings, state)
     click.echo(state.message)
 
 

@@ -6,7 +6,6 @@ the gate is not asked again."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,7 +15,7 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
-from prefect.states import Completed, Failed
+from prefect.states import Completed
 from pydantic import PositiveInt
 
 from components.config.load import load_options, load_study
@@ -37,6 +36,7 @@ from components.workspace.layout import DEMO, GATE, Layout
 from components.workspace.processes import exit_on_sigterm
 from components.workspace.sources import hash_files
 from flows import dvc
+from flows.ending import exit_if_failed, mistake
 from flows.naming import prefect_run, run_name
 from flows.reproduce import run_stages, start_server
 
@@ -64,7 +64,7 @@ def search(study: Name = DEMO, search: Name = "refined", gate: bool = True, para
             return failed
         return Completed(message=ask_gate(layout, candidate)) if gate else None
     except UserError as error:
-        return Failed(message=str(error))
+        return mistake(str(error))
 
 
 def show_trials(layout: Layout, search: str) -> None:
@@ -118,12 +118,12 @@ def _decided(registry: Registry, about: dict[str, Any], used: str | None) -> Ent
 @click.option("--gate/--no-gate", default=True, show_default=True, help="whether the candidate may be deployed")
 @click.option("--parallel", default=1, type=click.IntRange(1), show_default=True, help="stages at the same time")
 def main(study: str, search_name: str, gate: bool, parallel: int) -> None:
-    """Run SEARCH of STUDY, and train a candidate with its best values; the exit code is 1 if something failed."""
+    """Run SEARCH of STUDY, and train a candidate with its best values; the exit code is 1 if something failed, 2 for a
+    mistake."""
     exit_on_sigterm()
     start_server()
     state = search(study, search_name, gate, parallel, return_state=True)
-    if not state.is_completed():
-        sys.exit(f"{study}: {state.message}")
+    exit_if_failed(study, state)
     click.echo(state.message)
 
 

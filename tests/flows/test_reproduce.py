@@ -93,6 +93,18 @@ def test_tables_are_artifacts_and_a_second_run_runs_no_stage(tmp_path: Path, ser
     assert "Running stage" not in second.stdout
 
 
+def test_a_mistake_has_a_name_in_prefects_list_and_an_exit_code_of_its_own(
+    tmp_path: Path, served: dict[str, str]
+) -> None:
+    folder = repository(tmp_path, TWO_STAGES)
+    result = stand_in.command(folder, *FLOW, "absent", env=served)
+    assert result.returncode == 2
+    assert "\nabsent: params/absent/study.yaml: " in result.stdout
+    assert [run["state"]["name"] for run in post(served, "flow_runs/filter", sort="START_TIME_DESC", limit=1)] == [
+        "Mistake"
+    ]
+
+
 def test_independent_stages_run_side_by_side(tmp_path: Path, served: dict[str, str]) -> None:
     """Each of two stages waits for a file of the other: one after the other they would never end. Each has half of the
     CPUs for its Ray."""
