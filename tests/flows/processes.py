@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 
 from components.workspace.processes import end_tree
 from tests import stand_in
+from tests.conftest import ROOT
 
 TABLE = "| experiment | MAE |\n|---|---|\n| fixed | 1.5 |\n"
 PUBLISHED = "out/demo/published"
+
+GATE = {
+    "held_out": {"source": {"kind": "labelme", "root": "held-out"}},
+    "accuracy": {"first": 1e6, "fewest_pairs": 2},
+    "sanity": {"flip": 1e6, "resize": 1e6, "tiles": 1e6, "frames": 1e6, "negative": 1e6},
+    "supporting": {"blocking": []},
+}
 
 
 def stage(cmd: str, *, out: str, deps: tuple[str, ...] = ()) -> dict:
@@ -51,6 +62,28 @@ class Running:
 
     def __exit__(self, *_: object) -> None:
         end_tree(self.process)
+
+
+def prefect_environment(home: Path) -> dict[str, str]:
+    """An environment in which Prefect has a home of its own, and starts a temporary server."""
+    return stand_in.ENVIRONMENT | {"PREFECT_HOME": str(home), "PYTHONPATH": f".{os.pathsep}{ROOT}", "NO_COLOR": "1"}
+
+
+@contextmanager
+def server(environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """The server of Prefect that an environment with a PREFECT_API_URL names, when it answers."""
+    home, address = Path(environment["PREFECT_HOME"]), environment["PREFECT_API_URL"]
+    home.mkdir(exist_ok=True)
+    with Running(["prefect", "server", "start", "--port", str(httpx.URL(address).port)], home, environment) as process:
+        until(lambda: httpx.get(f"{address}/health").status_code == 200)
+        yield process
+
+
+def post(environment: dict[str, str], path: str, **body: object) -> list | dict:
+    """What the server answers."""
+    response = httpx.post(f"{environment['PREFECT_API_URL']}/{path}", json=body, timeout=30)
+    response.raise_for_status()
+    return response.json()
 
 
 def until(true, seconds: float = 120) -> None:

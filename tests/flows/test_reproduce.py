@@ -9,14 +9,25 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import psutil
 import pytest
 
 from flows import dvc
 from tests import stand_in
 from tests.conftest import ROOT
-from tests.flows.processes import PUBLISHED, SLEEPING, TABLE, TWO_STAGES, Running, free_port, repository, stage, until
+from tests.flows.processes import (
+    PUBLISHED,
+    SLEEPING,
+    TABLE,
+    TWO_STAGES,
+    Running,
+    free_port,
+    post,
+    prefect_environment,
+    repository,
+    server,
+    stage,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -25,27 +36,16 @@ FLOW = (sys.executable, "-m", "flows.reproduce")
 
 @pytest.fixture(scope="module")
 def serverless(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """An environment in which Prefect has a home of its own and starts a temporary server."""
-    home = tmp_path_factory.mktemp("prefect")
-    return stand_in.ENVIRONMENT | {"PREFECT_HOME": str(home), "PYTHONPATH": f".{os.pathsep}{ROOT}", "NO_COLOR": "1"}
+    return prefect_environment(tmp_path_factory.mktemp("prefect"))
 
 
 @pytest.fixture(scope="module")
 def served(serverless: dict[str, str]) -> Iterator[dict[str, str]]:
-    """The same, with a server of its own."""
-    port = free_port()
+    """An environment with a server that goes on."""
     home = Path(serverless["PREFECT_HOME"]) / "served"
-    environment = serverless | {"PREFECT_HOME": str(home), "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
-    home.mkdir()
-    with Running(["prefect", "server", "start", "--port", str(port)], home, environment):
-        until(lambda: httpx.get(f"{environment['PREFECT_API_URL']}/health").status_code == 200)
+    environment = prefect_environment(home) | {"PREFECT_API_URL": f"http://127.0.0.1:{free_port()}/api"}
+    with server(environment):
         yield environment
-
-
-def post(environment: dict[str, str], path: str, **body: object) -> list | dict:
-    response = httpx.post(f"{environment['PREFECT_API_URL']}/{path}", json=body, timeout=30)
-    response.raise_for_status()
-    return response.json()
 
 
 def artifact(environment: dict[str, str], key: str) -> str:
@@ -100,9 +100,8 @@ def test_a_mistake_has_a_name_in_prefects_list_and_an_exit_code_of_its_own(
     result = stand_in.command(folder, *FLOW, "absent", env=served)
     assert result.returncode == 2
     assert "\nabsent: params/absent/study.yaml: " in result.stdout
-    assert [run["state"]["name"] for run in post(served, "flow_runs/filter", sort="START_TIME_DESC", limit=1)] == [
-        "Mistake"
-    ]
+    [ended] = post(served, "flow_runs/filter", sort="START_TIME_DESC", limit=1)
+    assert ended["state"]["name"] == "Mistake"
 
 
 def test_independent_stages_run_side_by_side(tmp_path: Path, served: dict[str, str]) -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import yaml
 from components.workspace.layout import RETRAIN, Layout
 from tests import stand_in
 from tests.conftest import ROOT
-from tests.flows.processes import Running, until
+from tests.flows.processes import GATE, Running, free_port, post, prefect_environment, server, until
 from tests.flows.sink import Sink
 from tests.inbox.conftest import SETTINGS, STUDY, label, picture
 
@@ -27,13 +28,6 @@ FLOW = (sys.executable, "-m", "tests.flows.retried")
 GIT = ("git", "-c", "user.name=test", "-c", "user.email=test@example.org")
 AWS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}  # the rest stands in .dvc/config
 COMMITTED = ("dvc.lock", "dvc.yaml", "report.dvc")
-LOOSE = {"flip": 1e6, "resize": 1e6, "tiles": 1e6, "frames": 1e6, "negative": 1e6}
-GATE = {
-    "held_out": {"source": {"kind": "labelme", "root": "held-out"}},
-    "accuracy": {"first": 1e6, "fewest_pairs": 2},
-    "sanity": LOOSE,
-    "supporting": {"blocking": []},
-}
 
 
 @pytest.fixture
@@ -90,8 +84,7 @@ def test_the_first_night_deploys_and_pushes_and_the_second_has_nothing_to_do(
     monkeypatch.chdir(folder)
     assert typed("remote", "s3://crowds/nights", "--endpoint", os.environ["AWS_ENDPOINT_URL"])[0] == 0
     run(folder, *GIT, "commit", "-qam", "a remote")
-    own = {"PREFECT_HOME": str(tmp_path / "prefect"), "PYTHONPATH": f".{os.pathsep}{ROOT}", "NO_COLOR": "1"}
-    environment = stand_in.ENVIRONMENT | AWS | own | {"DOTFIELD_NOTIFY": sink.address}
+    environment = prefect_environment(tmp_path / "prefect") | AWS | {"DOTFIELD_NOTIFY": sink.address}
     head = run(folder, "git", "rev-parse", "HEAD")
     with Running([*FLOW], folder, environment) as first:
         until((folder / "data/yard/accepted.jsonl").exists, 300)
@@ -129,6 +122,27 @@ def test_the_first_night_deploys_and_pushes_and_the_second_has_nothing_to_do(
     assert said[:12] in (page := (folder / Layout("yard").preview.history).read_text())
     assert "Decisions: 1, of which 1 put a counter in use. Nights with nothing new: 1." in page
     assert len(sink.got) == 2
+
+
+def test_a_night_outlives_a_minute_without_prefects_server(tmp_path: Path) -> None:
+    """The server is killed while a stage runs, and another one on its database is there a minute later."""
+    folder = project(tmp_path / "project")
+    settings = yaml.safe_load((folder / RETRAIN).read_text())
+    (folder / RETRAIN).write_text(yaml.safe_dump(settings | {"push": False}))
+    address = {"PREFECT_API_URL": f"http://127.0.0.1:{free_port()}/api"}
+    environment = prefect_environment(tmp_path / "prefect") | address
+    command = (sys.executable, "-m", "flows.retrain")
+    with server(environment) as first, Running([*command], folder, environment) as night:
+        until((folder / Layout("yard").settings("experiments", "fixed")).exists, 300)
+        first.kill()
+        time.sleep(60)
+        with server(environment):
+            assert night.wait(600) == 0, (folder / "log").read_text()
+            [done] = post(environment, "flow_runs/filter", sort="START_TIME_DESC", limit=1)
+            assert done["state"]["message"].startswith("GO: ")
+            [entry] = [json.loads(path.read_text()) for path in (folder / "registry/ledger").glob("*.json")]
+            assert (entry["action"], entry["decision"]["data"]["images"]) == ("deploy", 10)
+            assert "nothing new" in run(folder, *command, env=environment)
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
