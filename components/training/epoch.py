@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import TypeVar
@@ -39,6 +39,41 @@ class Totals:
     losses: list[float] = field(default_factory=lambda: [0.0, 0.0])  # counting, refinement: summed over all images
     seconds: float = 0.0
     waited: float = 0.0  # seconds for data
+
+    def add(self, images: int, losses: Tensor | None) -> None:
+        """Count a step on so many images, which was skipped where it has no losses."""
+        self.steps, self.images = self.steps + 1, self.images + images
+        if losses is None:
+            self.skipped, self.images_skipped = self.skipped + 1, self.images_skipped + images
+            self.in_a_row += 1
+        else:
+            self.losses, self.in_a_row = (torch.tensor(self.losses) + losses).tolist(), 0
+
+    def record(self, epoch: int) -> Record:
+        """What is reported of the whole epoch."""
+        counting, refinement = (total / max(self.images - self.images_skipped, 1) for total in self.losses)
+        return {
+            "epoch": epoch,
+            "seconds": self.seconds,
+            "waiting": self.waited / self.seconds,
+            "loss": counting + refinement,
+            "counting_loss": counting,
+            "refinement_loss": refinement,
+            **({"skipped_steps": self.skipped} if self.skipped else {}),
+        }
+
+
+@dataclass(frozen=True)
+class Pauses:
+    """What happens between two steps: `on_part` is called on every worker if `part_is_due` of worker 0 was true, or
+    `stop_requested` of any worker; after the latter the epoch ends with StoppedError."""
+
+    stop_requested: Callable[[], bool] = lambda: False
+    part_is_due: Callable[[], bool] = lambda: False
+    on_part: Callable[[Totals], None] = lambda totals: None
+
+
+NO_PAUSES = Pauses()
 
 
 class StoppedError(Exception):
@@ -80,27 +115,21 @@ def train_epoch(
     average: AveragedModel | None = None,
     *,
     totals: Totals | None = None,
-    stop_requested: Callable[[], bool] = lambda: False,
-    part_is_due: Callable[[], bool] = lambda: False,
-    on_part: Callable[[Totals], None] = lambda totals: None,
+    pauses: Pauses = NO_PAUSES,
 ) -> Record:
     """One pass over the training images, from where `totals` says that it was left. Losses are means over images of
     sums over cells, as in equations (3) and (7); "waiting" is the share of the time that was spent waiting for data.
 
-    After a step that is not the last, `on_part` is called on every worker if `part_is_due` of worker 0 was true, or
-    `stop_requested` of any worker; after the latter this raises StoppedError."""
+    Raises StoppedError: see `Pauses`; and NotFiniteError, on every worker after the same step."""
     totals = totals or Totals()
     learn_maps = model.learns_maps and epoch % model.density_map.params.update_every == 0
     active = [optimisers["counter"], optimisers["density_map"]] if learn_maps else [optimisers["counter"]]
     if learn_maps:
         model.clear_map_cache()
-    share = {"rank": communicator.rank, "workers": communicator.size}
     every = model.density_map.bilevel_every if learn_maps else None
-    first_outer = ceil(totals.steps / every) if every else 0
-    outer = training.batches(epoch, options.batch_size, **share, stream=OUTER, first=first_outer)
-    batches = prefetch(training.batches(epoch, options.batch_size, **share, first=totals.steps))
-    sums, seconds_before = torch.tensor(totals.losses), totals.seconds
-    started = requested = time.perf_counter()
+    batches, outer = _batches(training, options.batch_size, epoch, totals.steps, every, communicator)
+    seconds_before, started = totals.seconds, time.perf_counter()
+    requested = started
     model.train()
     for batch, images in batches:
         totals.waited += time.perf_counter() - requested
@@ -108,35 +137,31 @@ def train_epoch(
         bilevel = every is not None and totals.steps % every == 0
         updated = active if bilevel or every is None else active[:1]
         losses = train_step(model, updated, batch, images, learn_maps, communicator, next(outer) if bilevel else None)
-        totals.in_a_row = 0 if losses is not None else totals.in_a_row + 1
-        if losses is not None:
-            sums += losses
-            if average:
-                average.update_parameters(model.counter)
-        else:
-            totals.skipped, totals.images_skipped = totals.skipped + 1, totals.images_skipped + images
-        totals.steps, totals.images, totals.losses = totals.steps + 1, totals.images + images, sums.tolist()
+        totals.add(images, losses)
+        if average and losses is not None:
+            average.update_parameters(model.counter)
         totals.seconds = seconds_before + time.perf_counter() - started
         if totals.in_a_row > options.max_skipped or totals.images_skipped == len(training):
             raise NotFiniteError(batch, totals.skipped)
         on_progress(epoch - 1 + totals.images / len(training))
-        stop, save = _agree(communicator, stop_requested(), communicator.rank == 0 and part_is_due())
         if totals.images < len(training):
+            stop, save = _agree(communicator, pauses.stop_requested(), communicator.rank == 0 and pauses.part_is_due())
             if stop or save:
-                on_part(totals)
+                pauses.on_part(totals)
             if stop:
                 raise StoppedError
         requested = time.perf_counter()
-    counting, refinement = (sums / max(totals.images - totals.images_skipped, 1)).tolist()
-    return {
-        "epoch": epoch,
-        "seconds": totals.seconds,
-        "waiting": totals.waited / totals.seconds,
-        "loss": counting + refinement,
-        "counting_loss": counting,
-        "refinement_loss": refinement,
-        **({"skipped_steps": totals.skipped} if totals.skipped else {}),
-    }
+    return totals.record(epoch)
+
+
+def _batches(
+    training: Samples, size: int, epoch: int, steps: int, every: int | None, communicator: Communicator
+) -> tuple[Iterator[tuple[Batch | None, int]], Iterator[tuple[Batch | None, int]]]:
+    """A worker's share of the batches of an epoch after so many steps, and of the outer ones, for each `every`-th."""
+    share = {"rank": communicator.rank, "workers": communicator.size}
+    first_outer = ceil(steps / every) if every else 0
+    outer = training.batches(epoch, size, **share, stream=OUTER, first=first_outer)
+    return prefetch(training.batches(epoch, size, **share, first=steps)), outer
 
 
 def _agree(communicator: Communicator, *answers: bool) -> list[bool]:

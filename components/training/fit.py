@@ -10,12 +10,12 @@ import math
 import time
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import cached_property, partial
 from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from components.config.study import Training
@@ -26,7 +26,7 @@ from components.evaluation.metrics.rmse import root_mean_squared_error
 from components.evaluation.score import score
 from components.losses.shared.squared_error import squared_error
 from components.training.alarms import alarms, health
-from components.training.epoch import Communicator, NotFiniteError, Record, StoppedError, Totals, train_epoch
+from components.training.epoch import Communicator, NotFiniteError, Pauses, Record, StoppedError, Totals, train_epoch
 from components.training.joint import JointModel
 from components.training.optimisers import Optimisers, build_average, build_optimisers
 from components.training.samples import WARM_UP, Samples
@@ -45,6 +45,76 @@ class DivergedError(UserError):
     def __init__(self, text: str, batch: dict[str, Any] | None = None) -> None:
         super().__init__(text)
         self.batch = batch
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """What is trained. `average`: the moving average of the counter's weights, if there is one."""
+
+    model: JointModel
+    optimisers: Optimisers
+    average: AveragedModel | None
+
+    @cached_property
+    def validated(self) -> JointModel:
+        """The model that is validated, and may be the best: with the averaged counter, if there is one."""
+        if self.average is None:
+            return self.model
+        counter = cast(Counter, self.average.module)
+        return JointModel(counter, self.model.density_map, self.model.loss, self.model.scale)
+
+    def copies(self) -> State:
+        """A copy of all that is trained, as it is now."""
+        now = {
+            "model": self.model.state_dict(),
+            "optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
+            **({"average": self.average.state_dict()} if self.average else {}),
+        }
+        return deepcopy(now)
+
+    def restore(self, state: State) -> None:
+        """Go on from copies."""
+        self.model.load_state_dict(state["model"])
+        for name, optimiser in self.optimisers.items():
+            optimiser.load_state_dict(state["optimisers"][name])
+        if self.average:
+            self.average.load_state_dict(state["average"])
+
+    def next_state(self, state: State, record: Record) -> State:
+        """The state after an epoch."""
+        best = state["best"]
+        if "val_mae" in record and (best is None or record["val_mae"] < best["val_mae"]):
+            weights = deepcopy(self.validated.state_dict())
+            best = {"epoch": record["epoch"], "val_mae": record["val_mae"], "model": weights}
+        return {
+            "epoch": int(record["epoch"]),
+            "history": [*state["history"], record],
+            "best": best,
+            "stride": self.model.stride,
+            "scale": self.model.scale,
+            "halved": state.get("halved", False),
+            **self.copies(),
+        }
+
+    def roll_back(self, state: State, error: NotFiniteError) -> State:
+        """Go back to the state after the last epoch, at half the learning rates. Raises DivergedError the second
+        time."""
+        if state.get("halved"):
+            shown = None
+            if error.batch is not None:
+                shown = {"images": error.batch.images.cpu(), "numbers": [crop.number for crop in error.batch.crops]}
+            raise DivergedError(
+                f"training diverged in epoch {state['epoch'] + 1}: losses or gradients of {error.skipped} steps were "
+                "not finite, at half the learning rates too; lower counter.optimiser.lr, or look at the images",
+                shown,
+            )
+        self.restore(state)
+        self.model.clear_map_cache()
+        for optimiser in self.optimisers.values():
+            for group in optimiser.param_groups:
+                group["initial_lr"] /= 2
+        whole = {name: value for name, value in state.items() if name != "part"}
+        return whole | self.copies() | {"halved": True}
 
 
 def fit(
@@ -73,56 +143,53 @@ def fit(
     state from which this epoch was begun, once, at half the learning rates. Raises DivergedError where that happens a
     second time, or where predictions are no longer finite."""
     communicator = communicator or Communicator()
-    optimisers, average = build_optimisers(model), build_average(model.counter, options.average)
-    averaged = model
-    if average:
-        averaged = JointModel(cast(Counter, average.module), model.density_map, model.loss, model.scale)
+    trained = _Trained(model, build_optimisers(model), build_average(model.counter, options.average))
+    validate = partial(_validate, trained.validated, validation, communicator, on_progress)
     if state is None:
         _warm_up(model, training, options.batch_size, on_progress)
         communicator.broadcast_([*model.parameters()])
-        state = {"epoch": 0, "history": [], "best": None, **_copies(model, optimisers, average)}
+        state = {"epoch": 0, "history": [], "best": None, **trained.copies()}
     else:
-        _restore(state.get("part", state), model, optimisers, average)
+        trained.restore(state.get("part", state))
 
     def save_part(totals: Totals) -> None:
         nonlocal state
         assert state is not None
-        state = state | {"part": {"totals": asdict(totals), **_copies(model, optimisers, average)}}
+        state = state | {"part": {"totals": asdict(totals), **trained.copies()}}
         report(None, state)
 
     if options.epochs == 0 and not state["history"]:
         started = time.perf_counter()
-        record = {"epoch": 0, **_validate(averaged, validation, communicator, on_progress)}
+        record = {"epoch": 0, **validate(0)}
         record["seconds"] = time.perf_counter() - started
-        state = _next_state(state, record, model, averaged, optimisers, average)
+        state = trained.next_state(state, record)
         report(record, state)
     while (epoch := state["epoch"] + 1) <= options.epochs:
         if options.stop_on_alarm and state["history"] and alarms(state["history"][-1]):
             break
+        totals = Totals(**state["part"]["totals"]) if "part" in state else None
         try:
             record = train_epoch(
                 model,
-                optimisers,
+                trained.optimisers,
                 training,
                 options,
                 epoch,
                 communicator,
                 on_progress,
-                average,
-                totals=Totals(**state["part"]["totals"]) if "part" in state else None,
-                stop_requested=stop_requested,
-                part_is_due=part_is_due,
-                on_part=save_part,
+                trained.average,
+                totals=totals,
+                pauses=Pauses(stop_requested, part_is_due, save_part),
             )
         except NotFiniteError as error:
-            state = _roll_back(state, error, model, optimisers, average)
+            state = trained.roll_back(state, error)
             continue
         except StoppedError:
             return state
         if epoch % options.validate_every == 0 or epoch == options.epochs:
-            record |= _validate(averaged, validation, communicator, on_progress, epoch)
+            record |= validate(epoch)
         record |= {"learning_rate_factor": 0.5} if state.get("halved") else {}
-        state = _next_state(state, record, model, averaged, optimisers, average)
+        state = trained.next_state(state, record)
         report(record, state)
     return state
 
@@ -181,66 +248,3 @@ def _warm_up(model: JointModel, training: Samples, batch_size: int, on_progress:
         maps = model.target(batch.crops)
         (squared_error(maps, model.annotation(batch.crops)).sum() / images).backward()
         optimiser.step()
-
-
-def _roll_back(
-    state: State, error: NotFiniteError, model: JointModel, optimisers: Optimisers, average: AveragedModel | None
-) -> State:
-    """Go back to the state after the last epoch, at half the learning rates. Raises DivergedError the second time."""
-    if state.get("halved"):
-        shown = None
-        if error.batch is not None:
-            shown = {"images": error.batch.images.cpu(), "numbers": [crop.number for crop in error.batch.crops]}
-        raise DivergedError(
-            f"training diverged in epoch {state['epoch'] + 1}: losses or gradients of {error.skipped} steps were not "
-            "finite, at half the learning rates too; lower counter.optimiser.lr, or look at the images",
-            shown,
-        )
-    _restore(state, model, optimisers, average)
-    model.clear_map_cache()
-    for optimiser in optimisers.values():
-        for group in optimiser.param_groups:
-            group["initial_lr"] /= 2
-    whole = {name: value for name, value in state.items() if name != "part"}
-    return whole | _copies(model, optimisers, average) | {"halved": True}
-
-
-def _restore(state: State, model: nn.Module, optimisers: Optimisers, average: AveragedModel | None) -> None:
-    model.load_state_dict(state["model"])
-    for name, optimiser in optimisers.items():
-        optimiser.load_state_dict(state["optimisers"][name])
-    if average:
-        average.load_state_dict(state["average"])
-
-
-def _next_state(
-    state: State,
-    record: Record,
-    model: JointModel,
-    averaged: JointModel,
-    optimisers: Optimisers,
-    average: AveragedModel | None,
-) -> State:
-    """The state after an epoch. The best model is the one that was validated: the averaged one, if there is one."""
-    best = state["best"]
-    if "val_mae" in record and (best is None or record["val_mae"] < best["val_mae"]):
-        best = {"epoch": record["epoch"], "val_mae": record["val_mae"], "model": deepcopy(averaged.state_dict())}
-    return {
-        "epoch": int(record["epoch"]),
-        "history": [*state["history"], record],
-        "best": best,
-        "stride": model.stride,
-        "scale": model.scale,
-        "halved": state.get("halved", False),
-        **_copies(model, optimisers, average),
-    }
-
-
-def _copies(model: JointModel, optimisers: Optimisers, average: AveragedModel | None) -> State:
-    """What is trained, as it is now."""
-    now = {
-        "model": model.state_dict(),
-        "optimisers": {name: optimiser.state_dict() for name, optimiser in optimisers.items()},
-        **({"average": average.state_dict()} if average else {}),
-    }
-    return deepcopy(now)

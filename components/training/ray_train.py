@@ -110,32 +110,21 @@ def train(
         _drop_unreadable_snapshot(filesystem, f"{root}/{name}")
         newest_state(filesystem, f"{root}/{name}")  # for its warnings: those of the workers do not come here
         shared = share(data, filesystem, root)
-    hang, interval, saved = hang_seconds(), checkpoint_seconds(), None
+    config = {
+        "plan": plan.plain(),
+        "code": code,
+        "seed": seed,
+        "data": shared,
+        "storage": (filesystem, f"{root}/{name}"),
+        "hang": hang_seconds(),
+        "interval": checkpoint_seconds(),
+    }
+    saved = None
     with cluster(), explaining(storage):
         scaling = _scaling(plan.training.workers)
         while saved is None or "part" in saved["state"]:
             with _listening(name, on_progress, on_resume) as (queue, mistakes):
-                _Trainer(
-                    train_loop_per_worker,
-                    train_loop_config={
-                        "plan": plan.plain(),
-                        "code": code,
-                        "seed": seed,
-                        "data": shared,
-                        "storage": (filesystem, f"{root}/{name}"),
-                        "queue": queue,
-                        "hang": hang,
-                        "interval": interval,
-                    },
-                    scaling_config=scaling,
-                    run_config=RunConfig(
-                        name=name,
-                        storage_path=root,
-                        storage_filesystem=filesystem,
-                        checkpoint_config=CheckpointConfig(num_to_keep=2),
-                        failure_config=FailureConfig(max_failures=FAILURES),
-                    ),
-                ).fit()
+                _trainer(config | {"queue": queue}, scaling, filesystem, root, name).fit()
             if mistakes:
                 raise UserError(_save_batches(name, mistakes))
             saved = newest_state(filesystem, f"{root}/{name}")
@@ -143,6 +132,19 @@ def train(
             if "part" in saved["state"]:
                 log.warning("warning: a node is to be taken away: the training goes on, from this step, without it")
     return saved["state"], str(saved["started_from"])
+
+
+def _trainer(
+    config: dict[str, Any], scaling: ScalingConfig, filesystem: fs.FileSystem, root: str, name: str
+) -> _Trainer:
+    run = RunConfig(
+        name=name,
+        storage_path=root,
+        storage_filesystem=filesystem,
+        checkpoint_config=CheckpointConfig(num_to_keep=2),
+        failure_config=FailureConfig(max_failures=FAILURES),
+    )
+    return _Trainer(train_loop_per_worker, train_loop_config=config, scaling_config=scaling, run_config=run)
 
 
 def _drop_unreadable_snapshot(filesystem: fs.FileSystem, folder: str) -> None:
@@ -208,30 +210,12 @@ def train_loop_per_worker(config: dict[str, Any]) -> None:
     communicator = RayCommunicator()
     if communicator.rank == 0 and saved["state"]:
         queue.put((saved["state"]["epoch"], saved["state"]["history"]))
-
-    last_save = time.monotonic()
-
-    def save(record: Record | None, state: State) -> None:
-        nonlocal last_save
-        with tempfile.TemporaryDirectory() as folder:
-            checkpoint = None
-            if communicator.rank == 0:
-                write_state(saved | {"state": state}, Path(folder))
-                checkpoint = Checkpoint.from_directory(folder)
-                if record is not None:
-                    queue.put((record["epoch"], record))
-            ray.train.report({"epoch": state["epoch"]}, checkpoint=checkpoint)
-        last_save = time.monotonic()
-
+    reports = _Reports(queue, communicator.rank, config["interval"], saved["started_from"])
     watchdog = Watchdog(config["hang"], lambda stacks: queue.put((communicator.rank, stacks)))
-    last_report = time.monotonic()
 
     def on_progress(epochs: float) -> None:
-        nonlocal last_report
         watchdog.beat()
-        if communicator.rank == 0 and time.monotonic() - last_report > PROGRESS_INTERVAL:
-            last_report = time.monotonic()
-            queue.put((epochs, None))
+        reports.progress(epochs)
 
     training, validation = samples(plan, seed, open_shared(config["data"]), model.stride)
     model.to(get_device())
@@ -242,17 +226,46 @@ def train_loop_per_worker(config: dict[str, Any]) -> None:
                 training,
                 validation,
                 plan.training,
-                report=save,
+                report=reports.save,
                 state=saved["state"],
                 communicator=communicator,
                 on_progress=on_progress,
                 stop_requested=_node_is_drained,
-                part_is_due=lambda: time.monotonic() - last_save > config["interval"],
+                part_is_due=reports.part_is_due,
             )
     except DivergedError as mistake:  # on every worker, and after every restart again: reported, not retried
         mistakes = communicator.all_gather([(str(mistake), mistake.batch)])
         if communicator.rank == 0:
             queue.put((None, mistakes))
+
+
+class _Reports:
+    """What a worker reports: checkpoints to Ray, and progress to the driver's queue. Both are worker 0's, but for that
+    all workers wait for each other at a checkpoint."""
+
+    def __init__(self, queue: Queue, rank: int, interval: float, started_from: str) -> None:
+        self._queue, self._rank, self._interval, self._started_from = queue, rank, interval, started_from
+        self._saved = self._told = time.monotonic()
+
+    def save(self, record: Record | None, state: State) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            checkpoint = None
+            if self._rank == 0:
+                write_state({"state": state, "started_from": self._started_from}, Path(folder))
+                checkpoint = Checkpoint.from_directory(folder)
+                if record is not None:
+                    self._queue.put((record["epoch"], record))
+            ray.train.report({"epoch": state["epoch"]}, checkpoint=checkpoint)
+        self._saved = time.monotonic()
+
+    def part_is_due(self) -> bool:
+        """Whether the last checkpoint is longer ago than the interval, in seconds."""
+        return time.monotonic() - self._saved > self._interval
+
+    def progress(self, epochs: float) -> None:
+        if self._rank == 0 and time.monotonic() - self._told > PROGRESS_INTERVAL:
+            self._told = time.monotonic()
+            self._queue.put((epochs, None))
 
 
 def _node_is_drained() -> bool:
