@@ -81,7 +81,9 @@ def server(environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
 
 def post(environment: dict[str, str], path: str, **body: object) -> list | dict:
     """What the server answers."""
-    response = httpx.post(f"{environment['PREFECT_API_URL']}/{path}", json=body, timeout=30)
+    name, _, password = environment.get("PREFECT_API_AUTH_STRING", "").partition(":")
+    auth = (name, password) if password else None
+    response = httpx.post(f"{environment['PREFECT_API_URL']}/{path}", json=body, auth=auth, timeout=30)
     response.raise_for_status()
     return response.json()
 

@@ -21,6 +21,7 @@ from tests.conftest import ROOT
 from tests.flows.processes import GATE, Running, free_port, post, prefect_environment, server, until
 from tests.flows.sink import Sink
 from tests.inbox.conftest import SETTINGS, STUDY, label, picture
+from tests.test_secrets import CANARIES, files_with_secrets
 
 pytestmark = pytest.mark.slow
 
@@ -124,13 +125,15 @@ def test_the_first_night_deploys_and_pushes_and_the_second_has_nothing_to_do(
     assert len(sink.got) == 2
 
 
-def test_a_night_outlives_a_minute_without_prefects_server(tmp_path: Path) -> None:
-    """The server is killed while a stage runs, and another one on its database is there a minute later."""
+def test_a_night_outlives_a_minute_without_prefects_server_and_keeps_secrets(tmp_path: Path, sink: Sink) -> None:
+    """The server is killed while a stage runs, and another one on its database is there a minute later. No secret of
+    the environment is in what the night and the server leave behind."""
     folder = project(tmp_path / "project")
     settings = yaml.safe_load((folder / RETRAIN).read_text())
     (folder / RETRAIN).write_text(yaml.safe_dump(settings | {"push": False}))
     address = {"PREFECT_API_URL": f"http://127.0.0.1:{free_port()}/api"}
-    environment = prefect_environment(tmp_path / "prefect") | address
+    told = {"DOTFIELD_NOTIFY": sink.address.replace("://", "://user:canary-of-notify-6a7b@")}
+    environment = prefect_environment(tmp_path / "prefect") | CANARIES | told | address
     command = (sys.executable, "-m", "flows.retrain")
     with server(environment) as first, Running([*command], folder, environment) as night:
         until((folder / Layout("yard").settings("experiments", "fixed")).exists, 300)
@@ -143,6 +146,9 @@ def test_a_night_outlives_a_minute_without_prefects_server(tmp_path: Path) -> No
             [entry] = [json.loads(path.read_text()) for path in (folder / "registry/ledger").glob("*.json")]
             assert (entry["action"], entry["decision"]["data"]["images"]) == ("deploy", 10)
             assert "nothing new" in run(folder, *command, env=environment)
+    assert [message["title"] for message in sink.got] == ["yard: GO"]
+    assert (tmp_path / "prefect/prefect.db").stat().st_size > 100_000
+    assert files_with_secrets(folder, tmp_path / "prefect") == []
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
