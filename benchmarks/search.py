@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python -m benchmarks.search --trials 100
 
-Trials are as short as they can be: one epoch of one step on an image of 48 x 64 px. A trial's own time is what Ray
-reports of it: from when its worker takes it up to its last report. The ideal search takes the sum of these over the
+A trial is one epoch of MCNN on 24 images of 96 x 128 px, about a second. Its own time is what Ray reports of it: from
+when its worker takes it up to its last report. The ideal search takes the sum of these over the
 slots. The driver is killed when all trials but the last few have ended; then the same search is started again, and
 timed from the start of its process until a trial ends: one that was left, or whose end Ray had not yet saved."""
 
@@ -26,6 +26,7 @@ from components.training.ray_tune import run_search
 from components.workspace.processes import configure_logging, end_tree
 from tests import crowds
 
+IMAGES = 24  # of a trial
 LEFT = 4  # trials that are left to the second process
 OVERHEAD, RESTORED = 1.2, 60.0  # bounds: the search over the ideal one; seconds until a restored search goes on
 READY, ENDED = "ready", ": trial "  # what the process of a search prints when Ray runs, and of each trial that ends
@@ -66,7 +67,7 @@ def measure(trials: int, slots: int) -> int:
     """Run a search in two processes, the first of which is killed, and print what it cost; the exit code."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        crowds.write(folder, [(48, 64)] * 2, ["train", "val"])
+        crowds.write(folder, [(96, 128)] * (IMAGES + 1), ["train"] * IMAGES + ["val"])
         begun = time.monotonic()
         ready, *ended = run(folder, trials, slots, trials - LEFT)
         again = time.monotonic()

@@ -58,7 +58,7 @@ def show_validations(validations: list[Validation]) -> int:
 def show_scenarios(costs: Costs, assumed: Assumptions, folder: Path) -> None:
     found = scenarios.goodputs(costs, assumed)
     show_goodputs(found)
-    for seconds in sorted((0.0, assumed.fast_restart, costs.restart, 60.0, 120.0)):
+    for seconds in sorted((0.0, costs.restart, 30.0, assumed.slow_restart, 120.0)):
         budget = scenarios.goodput_budget(assumed, seconds)
         print(f"restarts in {seconds:5.1f} s: {scenarios.AIM:.1%} wants checkpoints of at most {budget:.2f} s")
     nights = scenarios.nights(costs, assumed)

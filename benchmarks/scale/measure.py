@@ -97,7 +97,7 @@ def measure() -> Iterator[tuple[Costs, list[Validation]]]:
             for kill in (KILL_LONG, None):
                 long.append(train(made, folder / f"long-{len(long)}", LONG, kill))
                 bare.append(measure_bare(made))
-                costs = collect(bare, short, ray_start, *measure_files(made, folder / "state"))
+                costs = collect(bare, short, ray_start, *measure_files(made, folder / f"state-{len(long)}"))
                 yield costs, [compare(costs, run) for run in long]
 
 

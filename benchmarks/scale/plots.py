@@ -28,8 +28,9 @@ def draw_intervals(found: dict[str, tuple[Best, Best | None]], target: Path) -> 
             axes.axhline(100 * AIM, color=style.LIGHT.axes, linewidth=1, linestyle="--")
             axes.set(title=title, xlabel="seconds of steps between checkpoints", xscale="log")
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            axes.xaxis.set_minor_formatter("")
         row[0].set_ylabel("goodput of 100 nodes (%)")
-        row[0].annotate(f"{AIM:.1%}", (1, 100 * AIM), (-2, 3), ("axes fraction", "data"), "offset points", ha="right")
+        row[0].annotate(f"{AIM:.1%}", (0, 100 * AIM), (3, -10), ("axes fraction", "data"), "offset points")
         figure.legend(loc="outside lower center", ncols=2)
 
 
