@@ -116,7 +116,7 @@ class Crop:
 
     number: int  # of the image in its data set
     window: Window
-    size: tuple[int, int]  # (height, width) of the whole image
+    size: tuple[int, int]  # (height, width) of the whole image; of the canvas of one that is smaller than the crop
     dots: Tensor  # (N, 2) float64: all dots of the whole image, x and y in pixels
     annotation: Tensor  # (h, w) float32: the whole annotation map on the counter's grid, people per cell
     region: Tensor | None = None  # (h, w) float32 in 0..1: the share of each cell that lies in the region of interest

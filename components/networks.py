@@ -84,15 +84,8 @@ class _PositivePart(torch.autograd.Function):
     @staticmethod
     def setup_context(context: Any, inputs: tuple[Tensor], output: Tensor) -> None:
         context.save_for_backward(*inputs)
-        context.save_for_forward(*inputs)
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> Tensor:
         [values] = context.saved_tensors
         return torch.where((values > 0) | (gradient < 0), gradient, 0)
-
-    @staticmethod
-    def jvp(context: Any, direction: Tensor) -> Tensor:
-        """The derivative along a direction, for forward-mode differentiation: that of max(x, 0)."""
-        [values] = context.saved_tensors
-        return torch.where(values > 0, direction, 0)

@@ -42,6 +42,15 @@ from flows.notify import tell
 
 Log = Callable[[str], None]
 GO, NO_GO = "GO", "NO-GO"
+DECIDING = {
+    "study",
+    "experiment",
+    "seed",
+    "folder",
+    "camera",
+    "limits",
+    "tolerance",
+}  # settings on which a decision rests
 
 
 @dataclass(frozen=True)
@@ -71,8 +80,11 @@ class Night:
         its counter; "" before the first picture."""
         if not self.raw.accepted.exists():
             return ""
-        files = (self.raw.accepted, self.file, self.settings.gate)
-        parts = [hash_file(file) for file in files]
+        asked = {
+            "settings": self.settings.model_dump(mode="json", include=DECIDING),
+            "gate": self.policy.model_dump(mode="json"),
+        }
+        parts = [hash_file(self.raw.accepted), json.dumps(asked, sort_keys=True)]
         parts.append(json.dumps(self._experiment(), sort_keys=True))
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:20]
 

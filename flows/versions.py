@@ -62,13 +62,14 @@ def commit_files(branch: str, files: Iterable[Path], message: str) -> str:
     name = f"refs/heads/{branch}"
     before = _git("rev-parse", "--verify", "--quiet", name, check=False)
     parent = before or _git("rev-parse", "HEAD")
-    prefix = _git("rev-parse", "--show-prefix")
+    top = Path(_git("rev-parse", "--show-toplevel"))
     with TemporaryDirectory() as folder:
         index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
         _git("read-tree", parent, environment=index)
         for file in files:
             blob = _git("hash-object", "-w", "--", str(file))
-            _git("update-index", "--add", "--cacheinfo", f"100644,{blob},{prefix}{file.as_posix()}", environment=index)
+            place = (file.parent.resolve() / file.name).relative_to(top).as_posix()
+            _git("update-index", "--add", "--cacheinfo", f"100644,{blob},{place}", environment=index)
         tree = _git("write-tree", environment=index)
     if tree == _git("rev-parse", f"{parent}^{{tree}}"):
         return parent

@@ -73,10 +73,16 @@ def test_packages_out_of_their_range(monkeypatch) -> None:
     assert found.what.endswith(" is not <1; no-such-package is missing")
 
 
+def test_a_machine_without_git_is_told_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert (doctor.git().state, doctor.git().remedy) == ("error", "apt install git")
+    assert doctor.clock().state == "ok"
+
+
 def test_programs_read_json_and_the_exit_code(monkeypatch, typed, dead_port: int) -> None:
     monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{dead_port}")
     code, out, _ = typed("doctor", "--json")
-    findings = {finding["id"]: finding for finding in json.loads(out)}
+    findings = {finding["id"]: finding for finding in json.loads(out)["findings"]}
     assert code == 1
     assert findings["ray"]["state"] == "error"
     assert findings["ray"]["remedy"] == "start the cluster, or unset it"

@@ -31,7 +31,7 @@ Exit codes:
        something, or there is a bug in dotfield (a traceback)
   2    a mistake that you can correct, said in one line; nothing was done
   3    a part was not done: `count` could not count some pictures
-  130  Ctrl-C; the same command goes on from there
+  130  Ctrl-C, and 143, TERM: what is finished is kept
 """
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from components.cli.completion import complete_experiment
-from components.cli.output import json_option
+from components.cli.output import json_option, print_json
 
 
 @click.command()
@@ -24,7 +24,7 @@ def compare(first: str, second: str, as_json: bool, html: Path | None) -> None:
     if html:
         comparison.write_page(compared, html)
     if as_json:
-        click.echo(comparison.as_json(compared))
+        print_json(**comparison.document(compared))
         return
     for table in (compared.settings, compared.metrics, compared.images):
         click.echo(f"{plain(table)}\n")

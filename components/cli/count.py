@@ -84,10 +84,12 @@ def count(
     made, names = results.provenance(predictor, job.averaging), [zone.name for zone in job.all_zones]
     counts: list[Count] = []
     watched = _watch(job, find_pictures(pictures, every), workers, counts)
-    for line in results.lines(form or "text", watched, made, names, measured is not None):
-        click.echo(line)
-    if parquet:
-        results.write_parquet(parquet, counts, made, names, measured is not None)
+    try:
+        for line in results.lines(form or "text", watched, made, names, measured is not None):
+            click.echo(line)
+    finally:  # what was counted before Ctrl-C too: a stream has no other end
+        if parquet:
+            results.write_parquet(parquet, counts, made, names, measured is not None)
     if any(each.error for each in counts):
         sys.exit(SOME_FAILED)
 

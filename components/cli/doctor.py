@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 
 import click
 
-from components.cli.output import json_option
+from components.cli.output import json_option, print_json
 
 
 @click.command()
@@ -17,7 +16,7 @@ from components.cli.output import json_option
 def doctor(as_json: bool, strict: bool) -> None:
     """Check what dotfield needs on this machine, and say how to fix what is wrong. Exit code 1: an error.
 
-    The JSON document is a list of id, state, what, remedy."""
+    The JSON document has `findings`: id, state, what, remedy."""
     from components.doctor import examine
 
     findings = []
@@ -28,6 +27,6 @@ def doctor(as_json: bool, strict: bool) -> None:
             if finding.remedy:
                 click.echo(f"{'':18} -> {finding.remedy}")
     if as_json:
-        click.echo(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
+        print_json(findings=[dataclasses.asdict(finding) for finding in findings])
     wrong = {"error", "warning"} if strict else {"error"}
     sys.exit(any(finding.state in wrong for finding in findings))

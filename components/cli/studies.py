@@ -258,5 +258,5 @@ def _dvc(*words: str, on_line: Callable[[str], None] | None = None) -> int:
         try:
             return wait_or_end(process, on_line)
         except KeyboardInterrupt:  # click would print "Aborted!"
-            click.echo("dotfield: stopped; the same command goes on from here", err=True)
+            click.echo("dotfield: stopped; what is finished is kept", err=True)
             sys.exit(INTERRUPTED)

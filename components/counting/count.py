@@ -88,7 +88,8 @@ class Job:
 
 
 def count_pictures(job: Job, pictures: Iterable[Picture], workers: int | None = None) -> Iterator[Count]:
-    """The counts, in order. At most two pictures a worker are held at once, however many there are.
+    """The counts, in order, each as soon as those before it are there and the next picture has come: of a stream, after
+    the next frame. At most two pictures a worker are held at once, however many there are.
 
     Each of `workers` threads (none: as many as processors) computes on one processor, which counts more pictures in a
     second than all processors on one picture at a time."""
@@ -97,7 +98,7 @@ def count_pictures(job: Job, pictures: Iterable[Picture], workers: int | None = 
     with ThreadPoolExecutor(workers, "count", initializer=torch.set_num_threads, initargs=(1,)) as pool:
         for number, picture in enumerate(pictures, 1):
             waiting.append(pool.submit(job.count, picture, number))
-            if len(waiting) > 2 * workers:
+            while waiting and (len(waiting) > 2 * workers or waiting[0].done()):
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

@@ -40,10 +40,10 @@ def provenance(predictor: Predictor, averaging: Averaging) -> dict[str, Any]:
         "weights": {
             "file": str(predictor.file),
             "sha256": hashlib.sha256(predictor.file.read_bytes()).hexdigest(),
-            **{key: metadata[key] for key in ("study", "experiment", "seed")},
+            **{key: metadata.get(key) for key in ("study", "experiment", "seed")},
             "counter": metadata["counter"]["kind"],
         },
-        "objects": metadata["objects"],
+        "objects": metadata.get("objects"),
         "preprocessing": metadata["preprocessing"] | {"longest_side": predictor.longest_side},
         "precision": "bf16" if predictor.bf16 else "fp32",
         "averaging": averaging.model_dump(mode="json"),

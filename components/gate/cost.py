@@ -14,14 +14,12 @@ from torch.utils._pytree import tree_leaves
 
 from components.gate.policy import Costs
 from components.gate.verdict import Check, at_most
-from components.networks import one_thread
 from components.runs.predictor import Predictor
 
 
 def costs(candidate: Predictor, current: Predictor, images: Sequence[np.ndarray], options: Costs) -> list[Check]:
     """Supporting: latency and memory as multiples of those of the counter in use, on images (H, W, 3) uint8."""
-    with one_thread():
-        seconds = np.array([_in_turns(candidate, current, image, options.repeats) for image in images])
+    seconds = np.array([_in_turns(candidate, current, image, options.repeats) for image in images])
     ours, theirs = seconds.sum(axis=0)
     latency, memory = ours / theirs, peak_bytes(candidate, images[0]) / peak_bytes(current, images[0])
     each = f"{ours / len(images):.3f} s for an image, in use {theirs / len(images):.3f} s"

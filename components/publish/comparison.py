@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,20 +103,19 @@ def findings(comparison: Comparison) -> str:
     )
 
 
-def as_json(comparison: Comparison) -> str:
+def document(comparison: Comparison) -> dict[str, Any]:
     """What the tables say, for programs."""
     mae = comparison.difference.mae
     aspects: dict[str, dict[str, Any]] = {}
     for aspect, key, a, b in _differences(comparison.first.record, comparison.second.record):
         aspects.setdefault(aspect, {})[key] = [a, b]
-    document = {
+    return {
         "experiments": [comparison.first.name, comparison.second.name],
         "differences": aspects,
         "mae_difference": {"value": mae.value, "low": mae.low, "high": mae.high},
         "by_seed": comparison.difference.by_seed,
         "images": [list(map(str, row)) for row in comparison.images.rows],
     }
-    return json.dumps(document, indent=2, default=str)
 
 
 def write_page(comparison: Comparison, target: Path) -> None:

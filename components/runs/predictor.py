@@ -41,7 +41,7 @@ class Predictor:
     def __init__(self, weights: Weights) -> None:
         _check_metadata(weights)
         self.file, self.metadata = weights.file, weights.metadata
-        self.longest_side: int | None = self.metadata["preprocessing"]["longest_side"]
+        self.longest_side: int | None = self.metadata["preprocessing"].get("longest_side")
         self.bf16 = False
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         counter, self._loss = build_networks(weights)

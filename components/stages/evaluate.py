@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from components.config.load import read_entry
 from components.config.study import Averaging
@@ -59,25 +58,19 @@ def score_run(predictor: Predictor, prepared: Prepared, averaging: Averaging) ->
 
 
 def measure_cost(predictor: Predictor, prepared: Prepared, averaging: Averaging) -> Cost | None:
-    """The CPU seconds in which a run's counter counts a test image on one thread; None where it counts on a GPU.
+    """The CPU seconds in which a run's counter counts a test image on its one thread; None where it counts on a GPU.
 
-    One thread, since several that wait for each other on a busy machine use processor time for nothing. The images are
-    counted apart from the scores, which so do not depend on it; a first one warms up."""
+    The images are counted apart from the scores, which so do not depend on it; a first one warms up."""
     if predictor.device.type != "cpu":
         return None
     rows = prepared.split(SPLIT)
     images = [prepared.images[rows[place].number] for place in range(0, len(rows), -(-len(rows) // TIMED))]
     density = partial(predictor.density, flip=averaging.flip, scales=averaging.scales)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        density(images[0])
-        started = time.process_time()
-        for image in images:
-            density(image)
-        seconds = time.process_time() - started
-    finally:
-        torch.set_num_threads(threads)
+    density(images[0])
+    started = time.process_time()
+    for image in images:
+        density(image)
+    seconds = time.process_time() - started
     megapixels = float(np.mean([image.shape[0] * image.shape[1] for image in images])) / 1e6
     return Cost(seconds / len(images), megapixels, processor_name())
 

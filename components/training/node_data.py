@@ -98,8 +98,9 @@ def _mark_used(folder: Path) -> BinaryIO:
 
 
 def _keep_within(node_cache: Path, budget: int) -> None:
-    """Remove what no process uses, the longest unused first, until at most `budget` bytes are left, or all are used."""
-    folders = {folder.with_suffix("") for folder in node_cache.iterdir() if folder.is_dir()}
+    """Remove what no process uses, the longest unused first, until at most `budget` bytes are left, or all are used.
+    Folders of others, which have no mark, are left alone."""
+    folders = {folder.with_suffix("") for folder in node_cache.iterdir() if folder.is_dir() and _mark(folder).exists()}
     sizes = {folder: _size(folder) + _size(_unfinished(folder)) for folder in folders}
     for folder in sorted(folders, key=lambda folder: _mark(folder).stat().st_mtime_ns):
         if sum(sizes.values()) > budget and _remove_unused(folder):

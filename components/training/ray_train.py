@@ -101,7 +101,7 @@ def train(
     `storage` is a folder or any address that pyarrow opens, such as `s3://bucket/path`; `on_progress` gets the epochs
     done so far, and the record of each epoch that ends; `on_resume` gets the records of the epochs after which training
     goes on, each time that a worker takes it up again. Raises UserError for what a user can correct, if possible before
-    Ray is asked, and ray.train.TrainingFailedError after three lost workers."""
+    Ray is asked, and ray.train.TrainingFailedError where a worker was lost more than three times."""
     code, model = code_sha256("train", plan), assemble(plan, seed)
     load_start(model)
     samples(plan, seed, data, model.stride)
@@ -192,7 +192,10 @@ def forget(storage: str, name: str) -> None:
 
 
 def _scaling(workers: int) -> ScalingConfig:
-    gpus = ray.cluster_resources().get("GPU", 0) >= workers
+    there = ray.cluster_resources().get("GPU", 0)
+    gpus = there >= workers
+    if there and not gpus:
+        log.warning("warning: training.workers: %d, but the cluster has %g GPUs: training without them", workers, there)
     resources = {"CPU": share_of_cpus(workers, "training.workers"), "GPU": int(gpus)}
     return ScalingConfig(num_workers=workers, use_gpu=gpus, resources_per_worker=resources)
 

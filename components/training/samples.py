@@ -136,11 +136,12 @@ class Samples:
         region = self.prepared.region(row, self.stride)
         if region is None and np.any(missing):
             region = np.ones_like(annotation)
+        within = np.minimum(row.dots, np.nextafter((row.width, row.height), 0))  # not a dot on the edge of a canvas
         return Crop(
             number=row.number,
             window=window,
             size=size,
-            dots=torch.from_numpy(row.dots),
+            dots=torch.from_numpy(within),
             annotation=torch.from_numpy(np.pad(annotation, missing)),
             region=None if region is None else torch.from_numpy(np.pad(region, missing)),
             image=image,

@@ -32,7 +32,7 @@ REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 NO_PLACE = {errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 PATIENCE = 10.0  # seconds between TERM and KILL
 SOON = 7.0  # seconds after INT or TERM in which a stage is to end by itself
-STOPPED = "stopped; the same command goes on from here"
+STOPPED = "stopped; what is finished is kept"
 
 FAILED, MISTAKE = 1, 2  # exit codes
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM

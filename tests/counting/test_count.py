@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +77,20 @@ def test_no_more_pictures_are_held_than_are_counted(predictor: Predictor) -> Non
         ahead.append(len(read) - done)
     assert len(read) == 40
     assert max(ahead) <= 5
+
+
+def test_the_frames_of_a_stream_are_counted_as_they_come(predictor: Predictor) -> None:
+    """Not when so many have come that no more may be held."""
+    come = []
+
+    def stream() -> Iterator[Picture]:
+        for number in range(9):
+            come.append(number)
+            yield Picture(str(number), lambda: np.zeros((16, 16, 3), np.uint8))
+            time.sleep(0.3)
+
+    assert next(count_pictures(Job(predictor), stream(), 4)).picture == "0"
+    assert len(come) < 9
 
 
 def test_overlays_show_where_the_people_are(tmp_path: Path, predictor: Predictor, monkeypatch) -> None:

@@ -73,11 +73,16 @@ def test_a_changed_experiment_is_a_new_question_and_a_new_title_is_none(tonight:
 def test_a_night_is_done_until_pictures_or_questions_change(tonight: Night) -> None:
     night.finish(tonight)
     assert night.is_done(tonight)
-    for file in (tonight.settings.gate, tonight.raw.accepted, RETRAIN):
+    for file, words in (
+        (tonight.settings.gate, b"costs: {latency: 3}\n"),
+        (tonight.raw.accepted, b"\n"),
+        (RETRAIN, b"tolerance: {lost: 0.5}\n"),
+    ):
         before = file.read_bytes()
-        file.write_bytes(before + b"\n")
-        assert not night.is_done(tonight)
-        file.write_bytes(before)
+        file.write_bytes(before + words)
+        assert not night.is_done(night.open_night(RETRAIN))
+        file.write_bytes(before + b"\n" * (file != tonight.raw.accepted))
+        assert night.is_done(night.open_night(RETRAIN)), "words that ask nothing else"
     tonight.paths.night.write_text('{"do')
     assert not night.is_done(tonight), "a torn file is none"
 

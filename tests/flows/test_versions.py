@@ -37,8 +37,11 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_only_the_named_files_are_committed_and_the_checkout_stays(repository: Path) -> None:
     before = git("status", "--porcelain"), git("rev-parse", "HEAD")
     Path("new.dvc").write_text("new")
-    commit = commit_files("nightly", [Path("new.dvc")], "data: one more image")
-    assert git("diff", "--name-status", "main", "nightly") == "A\tproject/new.dvc"
+    Path("other.dvc").write_text("named by its whole path")
+    commit = commit_files("nightly", [Path("new.dvc"), Path("other.dvc").absolute()], "data: one more image")
+    named = git("diff", "--name-status", "main", "nightly").splitlines()
+    assert named == ["A\tproject/new.dvc", "A\tproject/other.dvc"]
+    Path("other.dvc").unlink()
     assert git("log", "-1", "--format=%an %s", "nightly") == "dotfield data: one more image"
     Path("new.dvc").unlink()
     assert (git("status", "--porcelain"), git("rev-parse", "HEAD")) == before

@@ -82,6 +82,7 @@ def test_a_node_removes_what_was_not_used_for_longest_and_nothing_that_is_in_use
         open_shared(shared[number])
     size = sum(file.stat().st_size for file in node.rglob("*"))
     monkeypatch.setenv("DOTFIELD_CACHE_GIB", str(1.25 * size / 2**30))
+    (node / "of-others").mkdir()
     open_shared(shared[2])
     assert cached() == [0, 1, 2], "all are in use"
     node_data._mark_used.cache_clear()
@@ -92,6 +93,7 @@ def test_a_node_removes_what_was_not_used_for_longest_and_nothing_that_is_in_use
     node_data._mark_used.cache_clear()
     assert len(open_shared(shared[2]).prepared.rows) == 1
     assert cached() == [2, 3]
+    assert (node / "of-others").exists()
 
 
 def test_without_a_cluster_nothing_is_copied(made, tmp_path, monkeypatch) -> None:

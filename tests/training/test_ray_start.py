@@ -100,7 +100,7 @@ def test_a_cause_has_its_own_remedy(error: Exception, remedy: str, monkeypatch: 
     ("ended", "code", "said"),
     [
         ("raylet", 2, "Ray's node manager (raylet) ended, killed or for lack of memory; the same command goes on"),
-        (None, 143, "train: stopped; the same command goes on from here"),
+        (None, 143, "train: stopped; what is finished is kept"),
     ],
 )
 def test_the_loss_of_ray_and_term_are_one_line_each_and_leave_no_process(

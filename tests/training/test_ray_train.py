@@ -162,7 +162,7 @@ def test_a_run_goes_on_after_its_driver_was_ended(made, tmp_path) -> None:
             driver.wait()  # before its output is closed: it may say more
         assert driver.returncode == code
     said = errors.read_text().splitlines()
-    assert "train: stopped; the same command goes on from here" in said
+    assert "train: stopped; what is finished is kept" in said
     assert any(line.startswith("train: Ray lost a process of this training (") for line in said)
     assert not any("Traceback" in line for line in said)
     before, here = [], []

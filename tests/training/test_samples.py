@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from components.crowd import CELL, Window
+from components.crowd import CELL, Window, cells_of
 from components.data.manifest import Prepared
 from components.data.packed import Pack
 from components.density_maps.gaussian import draw
@@ -65,6 +65,17 @@ def test_images_smaller_than_the_crop_and_odd_sizes_keep_their_people(tmp_path, 
         assert batch.images.shape == (3, 3, 64, 88)
         people = [len(data.rows[crop.number].dots) for crop in batch.crops]
         assert [crop.annotation.sum().item() for crop in batch.crops] == pytest.approx(people, abs=1e-3)
+
+
+def test_a_dot_on_the_edge_of_an_image_smaller_than_the_crop_stays_in_it(tmp_path) -> None:
+    made = crowds.write(tmp_path, [(32, 40)], ["train"], people=1)
+    data = Prepared(made[0])
+    training = Samples(data, Pack(made[1]), "train", stride=8, crop=(64, 64))
+    row = data.rows[0]._replace(dots=np.array([[40.0, 32.0]]))
+    crop, _ = training._random_crop(row, np.random.default_rng(0))
+    [(column, line)] = cells_of(crop.dots, crop.size, 8).tolist()
+    assert (column, line) == (4, 3)
+    assert crop.region[line, column] == 1
 
 
 @pytest.mark.parametrize(

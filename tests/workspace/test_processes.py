@@ -67,7 +67,7 @@ def test_a_name_that_cannot_be_a_file_is_one_line(ended: Callable, tmp_path: Pat
 
 
 def test_ctrl_c_is_one_line(ended: Callable) -> None:
-    assert ended(KeyboardInterrupt()) == (130, "test_processes: stopped; the same command goes on from here\n")
+    assert ended(KeyboardInterrupt()) == (130, "test_processes: stopped; what is finished is kept\n")
 
 
 @pytest.mark.parametrize("bug", [ValueError("operands could not be broadcast together"), KeyError("x"), OSError("?")])
@@ -207,5 +207,5 @@ def test_a_stage_ends_soon_after_a_signal_in_one_line(number: int, manner: str) 
         assert stage.stderr
         assert stage.stdout.readline() == "ready\n"
         stage.send_signal(number)
-        assert stage.stderr.read() == "search: stopped; the same command goes on from here\n"
+        assert stage.stderr.read() == "search: stopped; what is finished is kept\n"
     assert stage.returncode == 128 + number

@@ -61,18 +61,6 @@ class _Scan(torch.autograd.Function):
         (_, taps, _), (states, active) = inputs, output
         ctx.mark_non_differentiable(active)
         ctx.save_for_backward(states, active, taps)
-        ctx.save_for_forward(states, active, taps)
-
-    @staticmethod
-    def jvp(ctx: Any, slices: Tensor, taps: Tensor, bias: Tensor) -> tuple[Tensor, None]:
-        """The derivative along a direction, for forward-mode differentiation."""
-        states, active, own_taps = ctx.saved_tensors
-        padded = _with_borders(states)[0]
-        borders, along = _with_borders(slices)
-        for index in range(1, len(slices)):
-            message = _convolve(padded[index - 1], taps, bias) + _convolve(borders[index - 1], own_taps)
-            along[index] += active[index] * message
-        return along.contiguous(), None
 
     @staticmethod
     @torch.autograd.function.once_differentiable

@@ -57,7 +57,8 @@ class Params(Options):
     sigmas: tuple[PositiveFloat, ...] = Field((1, 2, 4, 8, 16), min_length=2, description="pixels")
     kernels: Literal["fixed", "learned"] = Field("fixed", description="whether the blurs of the dots learn")
     fusion: Literal["self_attention", "image_attention", "direct", "naive"] = Field(
-        "self_attention", description="of the blurred maps; direct: without attention, naive: their sum"
+        "self_attention",
+        description="of the blurred maps; direct: without attention; naive: their mean, nothing is learned",
     )
     resolution: Literal["pixels", "half", "grid"] = Field(
         "pixels", description="of blurred maps; half: cells of 2 x 2 pixels, grid: the counter's cells"

@@ -32,6 +32,7 @@ from components.density_maps.gaussian import draw, weights_within
 from components.errors import UserError
 
 SCALES = (16, 32, 64, 128)  # pixels: bandwidths of the densities around a dot; each is twice the one before
+ROWS = 1024  # dots whose distances from all others are in memory at once: images may have 20,000
 HIDDEN = 16  # features of the network's hidden layer
 ROUNDING = 0.01  # by how much given shares may miss a sum of 1
 INITIAL_SIGMA = 4.0  # pixels: before training, the bandwidth with the largest weight
@@ -160,10 +161,12 @@ def log_densities(dots: Tensor) -> Tensor:
 
     Dots are weighted by a Gaussian of their distance with each bandwidth of `SCALES`. The Gaussian of half the
     bandwidth is the fourth power, so each scale follows from the one before."""
-    positions = dots.float()
-    nearness = (torch.cdist(positions, positions).square() / (-2 * SCALES[-1] ** 2)).exp()
-    counts = [nearness.sum(dim=1)]
-    for _ in SCALES[1:]:
-        nearness = nearness.square().square()
-        counts.append(nearness.sum(dim=1))
-    return torch.stack(counts, dim=1).log()
+    positions, counts = dots.float(), list[Tensor]()
+    for rows in positions.split(ROWS):
+        nearness = (torch.cdist(rows, positions).square() / (-2 * SCALES[-1] ** 2)).exp()
+        sums = [nearness.sum(dim=1)]
+        for _ in SCALES[1:]:
+            nearness = nearness.square().square()
+            sums.append(nearness.sum(dim=1))
+        counts.append(torch.stack(sums, dim=1))
+    return torch.cat(counts).log()
