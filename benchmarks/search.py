@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python -m benchmarks.search --trials 100
 
 A trial is one epoch of MCNN on 24 images of 96 x 128 px, about a second. Its own time is what Ray reports of it: from
-when its worker takes it up to its last report. The ideal search takes the sum of these over the
-slots. The driver is killed when all trials but the last few have ended; then the same search is started again, and
+when its worker takes it up to its last report. The ideal search takes the sum of these over the slots. The driver is
+killed when all trials but the last few have ended; then the same search is started again, and
 timed from the start of its process until a trial ends: one that was left, or whose end Ray had not yet saved."""
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ def mistake(text: str) -> State[Any]:
 
 
 def exit_if_failed(what: str, state: State[Any]) -> None:
-    """End this process where a flow did not complete: with one line on standard error, or as many as the failure has,
-    and the exit code that `dotfield` has for the same, 2 for a mistake and 1 for all else."""
+    """Where a flow did not complete, say why on standard error, and end this process with the exit code that
+    `dotfield` has for it: 2 for a mistake, 1 for all else."""
     if not state.is_completed():
         sys.stderr.write(f"{what}: {state.message}\n")
         sys.exit(MISTAKE if state.name == NAME else FAILED)

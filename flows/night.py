@@ -42,22 +42,14 @@ from flows.notify import tell
 
 Log = Callable[[str], None]
 GO, NO_GO = "GO", "NO-GO"
-DECIDING = {
-    "study",
-    "experiment",
-    "seed",
-    "folder",
-    "camera",
-    "limits",
-    "tolerance",
-}  # settings on which a decision rests
+# settings on which a decision rests, besides the registry
+DECIDING = {"study", "experiment", "seed", "folder", "camera", "limits", "tolerance"}
 
 
 @dataclass(frozen=True)
 class Night:
-    """What a night works with. `file` holds its settings."""
+    """What a night works with."""
 
-    file: Path
     settings: Retrain
     raw: RawSet
     paths: InboxPaths
@@ -76,17 +68,18 @@ class Night:
 
     @property
     def key(self) -> str:
-        """What a decision is about: the accepted pictures, how the experiment learns from them, and what is asked of
-        its counter; "" before the first picture."""
+        """What a decision is about: the accepted pictures, how the experiment learns from them, what is asked of
+        its counter, and in which registry; "" before the first picture."""
         if not self.raw.accepted.exists():
             return ""
-        asked = {
+        about = {
+            "pictures": hash_file(self.raw.accepted),
+            "experiment": self._experiment(),
             "settings": self.settings.model_dump(mode="json", include=DECIDING),
+            "registry": self.registry.address,
             "gate": self.policy.model_dump(mode="json"),
         }
-        parts = [hash_file(self.raw.accepted), json.dumps(asked, sort_keys=True)]
-        parts.append(json.dumps(self._experiment(), sort_keys=True))
-        return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:20]
+        return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:20]
 
     def _experiment(self) -> list[dict[str, Any]]:
         """All that changes the experiment's numbers, of the study as it is now."""
@@ -99,7 +92,7 @@ def open_night(file: Path) -> Night:
     """Raises UserError: a mistake in the settings, the study or the gate's policy; there is no remote to push to, or
     the branch cannot be committed to."""
     settings = load_options(Retrain, file)
-    night = Night(file, settings, *open_raw_set(settings))
+    night = Night(settings, *open_raw_set(settings))
     assert night.policy
     if settings.push:
         dvc.require_remote(f"{file}: push")

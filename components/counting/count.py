@@ -88,8 +88,8 @@ class Job:
 
 
 def count_pictures(job: Job, pictures: Iterable[Picture], workers: int | None = None) -> Iterator[Count]:
-    """The counts, in order, each as soon as those before it are there and the next picture has come: of a stream, after
-    the next frame. At most two pictures a worker are held at once, however many there are.
+    """The counts, in order: those that are ready are given whenever another picture has come, so that the frames of a
+    stream do not wait. At most two pictures a worker are held at once, however many there are.
 
     Each of `workers` threads (none: as many as processors) computes on one processor, which counts more pictures in a
     second than all processors on one picture at a time."""

@@ -112,11 +112,11 @@ def hypergradient_surrogate(model: JointModel, batch: Batch, outputs: Tensor, di
 
     `outputs` are the counter's of the batch. `direction` is g, or P g for Adam's step, in the order of the counter's
     weights."""
-    along = jvp_finite_difference(model.counter, batch.images / 255, outputs, direction)
+    jvp = jvp_finite_difference(model.counter, batch.images / 255, outputs, direction)
     outputs = outputs.detach().requires_grad_()
     loss = model.counting_loss(outputs, model.target(batch.crops), batch.crops).sum()
     gradient = torch.autograd.grad(loss, outputs, create_graph=True)[0]
-    return -(gradient * along).sum()
+    return -(gradient * jvp).sum()
 
 
 @torch.no_grad()
@@ -132,9 +132,9 @@ def jvp_finite_difference(network: nn.Module, inputs: Tensor, outputs: Tensor, d
     lengths = lengths[(lengths > 0) & lengths.isfinite()]  # without weights of 0, and those that stay
     step = torch.finfo(outputs.dtype).eps ** 0.5 * (lengths.min() if len(lengths) else 1)
     moved = {name: weight + step * each for (name, weight), each in zip(weights.items(), direction, strict=True)}
-    further = functional_call(network, moved, (inputs,))
-    along: Tensor = (further - outputs) / step
-    return along
+    perturbed = functional_call(network, moved, (inputs,))
+    product: Tensor = (perturbed - outputs) / step
+    return product
 
 
 def _norm(tensors: Sequence[Tensor]) -> Tensor:

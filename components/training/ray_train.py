@@ -7,23 +7,16 @@ from __future__ import annotations
 
 import json
 import logging
-import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import ray
 import ray.train
 import torch
 from pyarrow import fs
-from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer, get_device
 from ray.train.v2._internal.execution.context import get_train_context
-from ray.util.queue import Queue
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from torch import Tensor, distributed
 
 from components.config.resolve import Plan, read_plan
@@ -35,19 +28,17 @@ from components.training.checkpoints import (
     checkpoint_seconds,
     newest_state,
     open_filesystem,
-    write_state,
 )
 from components.training.epoch import Communicator, Record
 from components.training.fit import DivergedError, State, fit
 from components.training.node_data import enter, open_shared, share
 from components.training.ray_cluster import cluster, explaining, share_of_cpus
+from components.training.ray_reports import OnProgress, Reports, listening
 from components.training.watchdog import Watchdog, hang_seconds
-from components.workspace.layout import diverged_batch, hung_worker
+from components.workspace.layout import diverged_batch
 
 SNAPSHOT = "checkpoint_manager_snapshot.json"  # Ray Train's own list of a run's checkpoints
 FAILURES = 3  # times that workers may be lost, or fail to write a checkpoint, and are started again
-PROGRESS_INTERVAL = 1.0  # seconds between two reports of progress within an epoch
-OnProgress = Callable[[float, Record | None], None]
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +114,7 @@ def train(
     with cluster(), explaining(storage):
         scaling = _scaling(plan.training.workers)
         while saved is None or "part" in saved["state"]:
-            with _listening(name, on_progress, on_resume) as (queue, mistakes):
+            with listening(name, on_progress, on_resume) as (queue, mistakes):
                 _trainer(config | {"queue": queue}, scaling, filesystem, root, name).fit()
             if mistakes:
                 raise UserError(_save_batches(name, mistakes))
@@ -177,13 +168,6 @@ def _save_batches(run: str, mistakes: list[DivergedError]) -> str:
     return f"{mistakes[0]}" + (f"; the last batch is in {', '.join(map(str, files))}" if files else "")
 
 
-def _save_stacks(run: str, rank: int, stacks: str) -> None:
-    file = hung_worker(run, rank)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(stacks)
-    log.warning("warning: worker %d did nothing for too long and is started again; where it hung: %s", rank, file)
-
-
 def forget(storage: str, name: str) -> None:
     """Remove the state of what has ended: its results are elsewhere by now."""
     filesystem, root = open_filesystem(storage)
@@ -213,7 +197,7 @@ def train_loop_per_worker(config: dict[str, Any]) -> None:
     communicator = RayCommunicator()
     if communicator.rank == 0 and saved["state"]:
         queue.put((saved["state"]["epoch"], saved["state"]["history"]))
-    reports = _Reports(queue, communicator.rank, config["interval"], saved["started_from"])
+    reports = Reports(queue, communicator.rank, config["interval"], saved["started_from"])
     watchdog = Watchdog(config["hang"], lambda stacks: queue.put((communicator.rank, stacks)))
 
     def on_progress(epochs: float) -> None:
@@ -242,67 +226,7 @@ def train_loop_per_worker(config: dict[str, Any]) -> None:
             queue.put((None, mistakes))
 
 
-class _Reports:
-    """What a worker reports: checkpoints to Ray, and progress to the driver's queue. Both are worker 0's, but for that
-    all workers wait for each other at a checkpoint."""
-
-    def __init__(self, queue: Queue, rank: int, interval: float, started_from: str) -> None:
-        self._queue, self._rank, self._interval, self._started_from = queue, rank, interval, started_from
-        self._saved = self._told = time.monotonic()
-
-    def save(self, record: Record | None, state: State) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            checkpoint = None
-            if self._rank == 0:
-                write_state({"state": state, "started_from": self._started_from}, Path(folder))
-                checkpoint = Checkpoint.from_directory(folder)
-                if record is not None:
-                    self._queue.put((record["epoch"], record))
-            ray.train.report({"epoch": state["epoch"]}, checkpoint=checkpoint)
-        self._saved = time.monotonic()
-
-    def part_is_due(self) -> bool:
-        """Whether the last checkpoint is longer ago than the interval, in seconds."""
-        return time.monotonic() - self._saved > self._interval
-
-    def progress(self, epochs: float) -> None:
-        if self._rank == 0 and time.monotonic() - self._told > PROGRESS_INTERVAL:
-            self._told = time.monotonic()
-            self._queue.put((epochs, None))
-
-
 def _node_is_drained() -> bool:
     """Whether a node of this training is to be taken away, as this worker heard: without Ray's own question after it,
     for which all workers wait for each other."""
     return get_train_context().preemption_context.preemption_info is not None
-
-
-@contextmanager
-def _listening(
-    run: str, on_progress: OnProgress, on_resume: Callable[[list[Record]], None]
-) -> Iterator[tuple[Queue, list[DivergedError]]]:
-    """A queue on the driver's node, not to be lost with a worker's, whose messages reach these two here; and the
-    mistakes of the workers, by rank, that were sent through it."""
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    queue, mistakes = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here}), list[DivergedError]()
-
-    def listen() -> None:
-        while (message := queue.get()) is not None:
-            epochs, content = message
-            if epochs is None:
-                mistakes[:] = [DivergedError(*each) for each in content]
-            elif isinstance(content, str):
-                _save_stacks(run, int(epochs), content)
-            elif isinstance(content, list):
-                on_resume(content)
-            else:
-                on_progress(epochs, content)
-
-    thread = threading.Thread(target=listen, daemon=True)
-    thread.start()
-    try:
-        yield queue, mistakes
-    finally:
-        queue.put(None)
-        thread.join(timeout=60)
-        queue.shutdown()

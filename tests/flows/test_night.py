@@ -83,6 +83,10 @@ def test_a_night_is_done_until_pictures_or_questions_change(tonight: Night) -> N
         assert not night.is_done(night.open_night(RETRAIN))
         file.write_bytes(before + b"\n" * (file != tonight.raw.accepted))
         assert night.is_done(night.open_night(RETRAIN)), "words that ask nothing else"
+    file = RETRAIN.read_text()
+    RETRAIN.write_text(file.replace("registry: registry", "registry: another"))
+    assert not night.is_done(night.open_night(RETRAIN)), "another registry was never asked"
+    RETRAIN.write_text(file)
     tonight.paths.night.write_text('{"do')
     assert not night.is_done(tonight), "a torn file is none"
 
@@ -209,14 +213,14 @@ def test_where_s3_refuses_to_deploy_the_next_night_does(
     status: int, tonight: Night, go: Verdict, faulty: Proxy
 ) -> None:
     settings = tonight.settings.model_copy(update={"registry": f"s3://crowds/{status}"})
-    first = Night(tonight.file, settings, tonight.raw, tonight.paths)
+    first = Night(settings, tonight.raw, tonight.paths)
     faulty.fault = lambda method, path: status if method == "PUT" and "/ledger/" in path else 0
     with pytest.raises(UserError, match=f"s3://crowds/{status}"):
         night.deploy(first, go, FACTS, tonight.paths.candidate)
     assert faulty.faults
     assert first.registry.current() is None
     faulty.fault = lambda method, path: 0
-    second = Night(tonight.file, settings, tonight.raw, tonight.paths)
+    second = Night(settings, tonight.raw, tonight.paths)
     assert night.decided(second) is None
     night.deploy(second, go, FACTS, tonight.paths.candidate)
     assert second.registry.current().counter == go.candidate

@@ -205,7 +205,7 @@ def test_the_derivative_of_every_counter_is_right(kind: str) -> None:
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
 def test_the_derivative_is_right_in_float32_where_new_layers_follow_pretrained_ones() -> None:
-    """The direction is that of a loss. A step in proportion to the norm of all weights missed by two thirds."""
+    """The direction is that of a loss. A step in proportion to the norm of all weights would be too long."""
     torch.manual_seed(0)
     choice = Choice(kind="efficientnet_lite")
     counter = plugins.build("counter", "efficientnet_lite", plugins.resolve("counter", choice, "test"))

@@ -39,6 +39,7 @@ CHANGES_NO_NUMBER = {
     "training.ray_cluster": "starts the processes that train",
     "training.node_data": "brings the data to other nodes, checked by their hash",
     "training.progress": "what is shown meanwhile, and what a record says of it",
+    "training.ray_reports": "checkpoints, and what is told meanwhile",
     "training.watchdog": "ends a worker that hangs",
     "workspace.dvc_yaml": "writes dvc.yaml",
     "workspace.environment": "how often and how long, by the environment",
